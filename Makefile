@@ -1,0 +1,67 @@
+# Every target does its own set-up. Nothing here is needed to use Pulumi by hand: eval "$(make -s env)" is enough.
+
+STACK ?= local
+# Arguments for pytest, for example: make test TESTS="tests/unit -k settings"
+TESTS ?= tests
+
+# The virtual environment's Python if there is one, else the first that is new enough.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for python in .venv/bin/python python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && exit; done; echo python3)
+endif
+AIRGAP = $(PYTHON) -m airgap
+
+# What follows runs with the project's tools, exactly as in a shell after eval "$(make -s env)".
+WITH_TOOLS = tools="$$($(AIRGAP) env $(ENV_OPTIONS))" && eval "$$tools" &&
+# Pulumi notes an encryption salt in the stack's file; it is taken out again whatever the outcome.
+THEN_TIDY = ; outcome=$$?; $(AIRGAP) tidy && exit $$outcome
+
+CHECKS = .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
+
+up preview refresh destroy status: ENV_OPTIONS = --stack $(STACK)
+test test-long: ENV_OPTIONS = --development
+
+.PHONY: help up preview refresh destroy status env check test test-long clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo
+	@echo '  STACK=NAME chooses the stack (default: local, see stacks/).'
+	@echo '  eval "$$(make -s env)" makes this shell ready for pulumi up, preview, refresh and destroy by hand.'
+
+up: ## deploy the stack, prove that it works, print how to connect
+	@$(WITH_TOOLS) pulumi up --yes --stack $(STACK) && python -m ops verify --stack $(STACK) $(THEN_TIDY)
+
+preview: ## show what up would change
+	@$(WITH_TOOLS) pulumi preview --stack $(STACK) $(THEN_TIDY)
+
+refresh: ## compare the state with what really exists
+	@$(WITH_TOOLS) pulumi refresh --yes --stack $(STACK) $(THEN_TIDY)
+
+destroy: ## remove everything the stack created, then the stack and its history
+	@left=$$($(AIRGAP) stack-left $(STACK)) || exit; \
+	if [ $$left = nothing ]; then echo "There is no stack $(STACK): nothing to destroy."; exit; fi; \
+	$(WITH_TOOLS) { [ $$left = stack ] || pulumi destroy --yes --stack $(STACK); } && \
+	$(AIRGAP) remove-stack $(STACK) $(THEN_TIDY)
+
+status: ## print the live topology and whether it is healthy
+	@$(WITH_TOOLS) python -m ops status --stack $(STACK)
+
+env: ## print what a shell must export: eval "$(make -s env)"
+	@$(AIRGAP) env --stack $(STACK) --select
+
+check: ## format, lint, types, unit tests
+	@$(AIRGAP) venv --development
+	@$(CHECKS)
+	@.venv/bin/python -m pytest tests/unit
+
+test: ## every test but the long ones, set-up included
+	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(TESTS) -m "not long"
+
+test-long: ## every test
+	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(TESTS)
+
+clean: ## remove the virtual environment and caches (stacks stay: make destroy)
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info components/*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""The Pulumi program: settings of the stack -> component -> outputs."""
+
+from components.stack import deploy
+
+deploy()

@@ -1,0 +1,88 @@
+"""What a shell needs so that ``pulumi``, typed by hand, finds the project's tools, backend and passphrase."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from airgap import docker_engine
+from airgap.places import PROJECT, PULUMI_HOME_PREFIX, STATE_NAME, VIRTUAL_ENVIRONMENT, cache, own_pulumi_home
+from airgap.provider_plugins import uses_stand_in
+from airgap.pulumi_cli.find import PulumiCli
+
+CHECKOUT = "REDIS_PRODUCTION_CHECKOUT"
+"""Names the checkout that a shell's variables came from: another checkout does not take them for the user's own."""
+
+
+def users_own(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what an earlier ``airgap env``, of this checkout or another, put into it."""
+    checkout = environment.get(CHECKOUT)
+    if checkout is None:
+        return dict(environment)
+    homes = str(cache(environment) / PULUMI_HOME_PREFIX)
+    ours = {
+        CHECKOUT: True,
+        "PULUMI_BACKEND_URL": environment.get("PULUMI_BACKEND_URL") == _backend_url(Path(checkout)),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+        == _passphrase(Path(checkout)),
+        "PULUMI_HOME": environment.get("PULUMI_HOME", "").startswith(homes),
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": True,
+    }
+    return {name: value for name, value in environment.items() if not ours.get(name)}
+
+
+def uses_project_backend(environment: Mapping[str, str]) -> bool:
+    """Whether stacks live in the project's own folder: unless the user chose a backend or gave a Cloud token."""
+    return not (environment.get("PULUMI_BACKEND_URL") or environment.get("PULUMI_ACCESS_TOKEN"))
+
+
+def variables(cli: PulumiCli, home: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables to set on top of the user's own environment (see ``users_own``)."""
+    result = {
+        CHECKOUT: str(PROJECT),
+        "PATH": _path(cli, environment.get("PATH", os.defpath)),
+        "VIRTUAL_ENV": str(VIRTUAL_ENVIRONMENT),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # Resources with delete hooks refuse a destroy that does not run the program.
+        "PULUMI_RUN_PROGRAM": "true",
+    }
+    if home == own_pulumi_home(environment):
+        result["PULUMI_HOME"] = str(home)
+    if uses_stand_in(home):
+        # Nothing can be downloaded: looking for hosts that do not answer would only cost time.
+        result["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
+    if uses_project_backend(environment):
+        result["PULUMI_BACKEND_URL"] = _backend_url(PROJECT)
+        # Stack files are committed without an encryption salt: the one in the state counts.
+        result["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
+        if "PULUMI_CONFIG_PASSPHRASE" not in environment and not environment.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
+            result["PULUMI_CONFIG_PASSPHRASE_FILE"] = _passphrase(PROJECT)
+    if address := docker_engine.address(environment):
+        result["DOCKER_HOST"] = address
+    return result
+
+
+def export_lines(result: Mapping[str, str], environment: Mapping[str, str]) -> str:
+    """Lines that any POSIX shell can ``eval``, whatever the values hold.
+
+    ``environment`` is the shell's present one: what an earlier evaluation left there and is no longer meant is unset.
+    """
+    stale = environment.keys() - users_own(environment).keys() - result.keys()
+    lines = [f"unset {name}" for name in sorted(stale)]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in result.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _backend_url(checkout: Path) -> str:
+    return f"file://{checkout / STATE_NAME}"
+
+
+def _passphrase(checkout: Path) -> str:
+    return str(checkout / STATE_NAME / "passphrase")
+
+
+def _path(cli: PulumiCli, path: str) -> str:
+    first = [str(VIRTUAL_ENVIRONMENT / "bin"), str(cli.folder)]
+    return os.pathsep.join([*first, *(entry for entry in path.split(os.pathsep) if entry not in first)])

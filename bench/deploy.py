@@ -1,0 +1,127 @@
+"""How long ``pulumi up`` takes to a formed and verified deployment, beside the same topology made by hand.
+
+Run as ``python -m bench.deploy``; ``--runs`` alternating runs of each, ``--record`` writes the result to RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.by_hand import HandMade, HandMadeFailed, hand_made
+from bench.engine import check_tools, end_on_sigterm, machine
+from bench.report import Target, median_and_range, publish, table
+from bench.stack import PulumiFailed, Run, new_stack
+from components.settings import ReplicatedRedisSettings
+
+_SENTINEL = {
+    "down_after_milliseconds": ReplicatedRedisSettings.down_after_milliseconds,
+    "failover_timeout_milliseconds": ReplicatedRedisSettings.failover_timeout,
+}
+_PREVIEW_LIMIT_SECONDS = 3.0
+_PREVIEWS = 2
+_CONTAINERS = "containers"
+_FORMATION = "formation, verified"
+
+
+def parts(run: Run) -> dict[str, float]:
+    """What one ``pulumi up`` spends its seconds on, by what ends last in each part."""
+    ends = {
+        "CLI starts": run.began("preludeEvent"),
+        "program and plugins start": run.began("resourcePreEvent"),
+        "credentials, certificates": run.done(":NodeCertificate"),
+        _CONTAINERS: run.done(":Container"),
+        _FORMATION: run.done(":Formation"),
+        "CLI ends": run.seconds,
+    }
+    starts = [0.0, *list(ends.values())[:-1]]
+    return {name: end - start for (name, end), start in zip(ends.items(), starts, strict=True)}
+
+
+@dataclass
+class Measured:
+    """What was measured, run by run."""
+
+    ups: list[Run] = field(default_factory=list)
+    previews: list[Run] = field(default_factory=list)
+    by_hand: list[HandMade] = field(default_factory=list)
+    by_hand_with_tls: list[HandMade] = field(default_factory=list)
+
+
+def measure(runs: int) -> Measured:
+    """Deployments and previews of ours, and hand-made deployments, taking turns."""
+    measured = Measured()
+    for turn in range(1, runs + 1):
+        for tls, made in ((False, measured.by_hand), (True, measured.by_hand_with_tls)):
+            with hand_made(**_SENTINEL, tls=tls) as deployment:
+                made.append(deployment)
+        with new_stack(memory="128mb", retain_data=False) as stack:
+            measured.ups.append(stack.up())
+            for _ in range(_PREVIEWS):
+                preview = stack.preview()
+                assert not preview.changes, f"the preview of an unchanged deployment shows {preview.changes}"
+                measured.previews.append(preview)
+        print(
+            f"run {turn} of {runs}: by hand {measured.by_hand[-1].seconds:.2f} s, "
+            f"pulumi up {measured.ups[-1].seconds:.2f} s, no-change preview {measured.previews[-1].seconds:.2f} s",
+            flush=True,
+        )
+    return measured
+
+
+def main() -> int:
+    """Measure, print, and return the exit code."""
+    arguments = argparse.ArgumentParser(prog="python -m bench.deploy", description=__doc__)
+    arguments.add_argument("--runs", type=int, default=5, help="deployments of each kind")
+    arguments.add_argument("--record", action="store_true", help="write the result to bench/RESULTS.md")
+    options = arguments.parse_args()
+    check_tools()
+    end_on_sigterm()
+    size = machine()
+    measured = measure(options.runs)
+
+    split = [parts(run) for run in measured.ups]
+    both_by_hand = (measured.by_hand, measured.by_hand_with_tls)
+    of_hand = {
+        _CONTAINERS: [median_and_range([made.containers_seconds for made in each]) for each in both_by_hand],
+        _FORMATION: [median_and_range([made.formation_seconds for made in each]) for each in both_by_hand],
+    }
+    rows = [
+        [
+            "**everything**",
+            *(median_and_range([run.seconds for run in each]) for each in (measured.ups, *both_by_hand)),
+        ],
+        *([name, median_and_range([each[name] for each in split]), *of_hand.get(name, ["", ""])] for name in split[0]),
+        ["no-change `pulumi preview`", median_and_range([run.seconds for run in measured.previews]), "", ""],
+    ]
+    text = (
+        "Three Redis nodes and three Sentinels, images and plugins present; medians (and ranges) of "
+        f"{options.runs} alternating runs.\n"
+        "`pulumi up` includes TLS, ACLs and verification; by hand (`bench/by_hand.sh`) is docker run and redis-cli.\n"
+        "Targets compare with plain text by hand; `preview` is the share of 3 s.\n\n"
+        + table(["", "pulumi up", "by hand, plain text", "by hand, TLS"], rows)
+    )
+    up, hand = _median(measured.ups), _median(measured.by_hand)
+    formation = median(each[_FORMATION] for each in split) / median(made.formation_seconds for made in measured.by_hand)
+    targets = [
+        Target("deploy", up / hand, 1.5),
+        Target("formation", formation, 1.0, below=True),
+        Target("preview", _median(measured.previews) / _PREVIEW_LIMIT_SECONDS, 1.0, below=True),
+    ]
+    return publish("deploy", text, targets, size, record=options.record)
+
+
+def _median(runs: Sequence[Run | HandMade]) -> float:
+    return median(run.seconds for run in runs)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (PulumiFailed, HandMadeFailed) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; everything was removed")

@@ -1,0 +1,22 @@
+"""Production Redis as Pulumi components.
+
+The components are imported when they are first used: ``components.formation`` serves without Pulumi, and must not load
+it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .settings import ReplicatedRedisSettings, SavePoint, SettingsError, settings_from_mapping
+
+if TYPE_CHECKING:
+    from .replicated_redis import ReplicatedRedis
+
+__all__ = ["ReplicatedRedis", "ReplicatedRedisSettings", "SavePoint", "SettingsError", "settings_from_mapping"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ReplicatedRedis":
+        from .replicated_redis import ReplicatedRedis
+
+        return ReplicatedRedis
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

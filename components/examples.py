@@ -1,0 +1,67 @@
+"""The connection examples that a deployment gives to its users."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from .config_files import Listener
+
+
+def python_example(
+    sentinels: Sequence[Listener], master_name: str, ca_certificate: str, app_password: str, app_key_pattern: str = "*"
+) -> str:
+    """A redis-py script that defines ``client`` (Sentinel's ``master_for``). Holds a secret.
+
+    Nodes announce names that only their own network knows. Their ports are published under the same number on
+    loopback, so the script keeps the port that Sentinel answers and connects to the host it runs on (redis-py's
+    ``force_master_ip``).
+    """
+    host = sentinels[0].host
+    key = key_within(app_key_pattern, "hello")
+    addresses = ", ".join(f'("{sentinel.host}", {sentinel.port})' for sentinel in sentinels)
+    return f'''\
+{_failover_retry()}
+
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.sentinel import Sentinel
+
+CA_CERTIFICATE = """\\
+{ca_certificate.strip()}
+"""
+
+access = {{
+    "username": "app",
+    "password": "{app_password}",
+    "ssl": True,
+    "ssl_ca_data": CA_CERTIFICATE,
+    "socket_timeout": 5,
+}}
+sentinel = Sentinel(
+    [{addresses}],
+    sentinel_kwargs=access,
+    force_master_ip="{host}",
+    **access,
+)
+client: redis.Redis = sentinel.master_for(
+    "{master_name}",
+    decode_responses=True,
+    retry=FailoverRetry(ExponentialWithJitterBackoff(base=0.05, cap=1), retries=150),
+)
+
+if __name__ == "__main__":
+    client.set({key!r}, "world")
+    print(client.get({key!r}))
+'''
+
+
+def key_within(pattern: str, name: str) -> str:
+    """A key that matches an ACL key pattern (``*``, ``?``, ``[...]``), called ``name`` where that leaves a choice."""
+    key = re.sub(r"\[\^?(.)[^]]*\]", r"\1", pattern).replace("?", "x")
+    return key.replace("*", name, 1).replace("*", "")
+
+
+def _failover_retry() -> str:
+    """The retry policy's own source, without its docstring."""
+    return Path(__file__).with_name("failover_retry.py").read_text().split('"""', 2)[2].strip()

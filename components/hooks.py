@@ -1,0 +1,103 @@
+"""Binds formation to the lifecycle of nodes: one node at a time, and only when the others can do without it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+
+if TYPE_CHECKING:
+    from .rolling import Rolling
+
+_SETTLE_SECONDS = 0.5
+
+
+class RollingGate:
+    """Orders the replacements of a deployment's nodes within one ``up``.
+
+    Pulumi replaces resources in parallel. Here each one asks before its node is stopped, and reports after the new one
+    was made. The gate lets one go at a time, replicas first, then the primary after a hand-over, then Sentinels; the
+    next one goes when the new node is in sync. When one fails, all that still wait fail too: their nodes are not
+    touched. The first creation is not slowed down: nobody asks before it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Mapping[str, Any],
+        passwords: pulumi.Output[Mapping[str, str]],
+        ca_certificate: pulumi.Output[str],
+    ) -> None:
+        """``name`` is the component's; ``target`` the wanted topology without its password."""
+        self._target = target
+        self._access = pulumi.Output.all(passwords, ca_certificate)
+        self._waiting: list[str] = []
+        self._replaced: list[str] = []
+        self._holder: str | None = None
+        self._failure: str | None = None
+        self._changed = asyncio.Condition()
+        self.options = pulumi.ResourceOptions(
+            hooks=pulumi.ResourceHookBinding(
+                before_delete=[pulumi.ResourceHook(f"{name}-before-stop", self._before_stop)],
+                after_create=[pulumi.ResourceHook(f"{name}-after-start", self._after_start)],
+                on_error=[pulumi.ErrorHook(f"{name}-on-error", self._on_error)],
+            )
+        )
+
+    async def _before_stop(self, args: pulumi.ResourceHookArgs) -> None:
+        rolling = await self._rolling()
+        if not await asyncio.to_thread(rolling.is_needed, args.name):
+            return  # not formed yet, being destroyed, or already retired: nobody depends on this node
+        await self._take(args.name, rolling)
+        try:
+            await asyncio.to_thread(rolling.make_safe_to_stop, args.name, tuple(self._replaced))
+        except Exception as error:
+            await self._fail(f"{args.name}: {error}")
+            raise
+
+    async def _after_start(self, args: pulumi.ResourceHookArgs) -> None:
+        if self._holder != args.name:
+            return
+        rolling = await self._rolling()
+        try:
+            await asyncio.to_thread(rolling.wait_until_back, args.name)
+        except Exception as error:
+            await self._fail(f"{args.name}: {error}")
+            raise
+        async with self._changed:
+            self._replaced.append(args.name)
+            self._holder = None
+            self._changed.notify_all()
+
+    async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
+        await self._fail(f"{args.name} could not be replaced")
+        return False
+
+    async def _take(self, name: str, rolling: Rolling) -> None:
+        self._waiting.append(name)
+        await asyncio.sleep(
+            _SETTLE_SECONDS
+        )  # the others of this `up` ask within moments; nothing tells how many there are
+        async with self._changed:
+            while True:
+                if self._failure:
+                    raise RuntimeError(f"{name} was left as it is, because {self._failure}")
+                if self._holder is None and await asyncio.to_thread(rolling.next_to_stop, self._waiting) == name:
+                    self._waiting.remove(name)
+                    self._holder = name
+                    return
+                await self._changed.wait()
+
+    async def _fail(self, reason: str) -> None:
+        async with self._changed:
+            self._failure = self._failure or reason
+            self._changed.notify_all()
+
+    async def _rolling(self) -> Rolling:
+        # Loaded when a node is replaced, which is rare: every preview starts sooner without it.
+        from .rolling import Rolling
+
+        passwords, ca_certificate = await self._access.future() or ({}, "")
+        return Rolling(self._target, passwords, ca_certificate, pulumi.log.info)

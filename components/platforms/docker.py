@@ -1,0 +1,169 @@
+"""Nodes as containers on one Docker engine, each with its own volume, on a network of the deployment's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_docker as docker
+
+from ..config_files import CONFIG_FOLDER, DATA_FOLDER, Listener
+from ..nodes import Node, NodeSpec
+from ..settings import MEBIBYTE
+from .docker_leftovers import IDENTITY_LABEL, remove_leftover_container, remove_leftover_network
+
+_LOOPBACK = "127.0.0.1"
+_SERVER_USER = "999:999"  # redis in the official image; a number, so that it also holds where the name is unknown
+
+
+class DockerPlatform:
+    """Children: a network, the image, and for each node its volumes (``<node>-data``, ``<node>-config``), its files
+    (``<node>-files``) and its container (``<node>``).
+
+    Every node listens on a port of its own, the same inside and published on loopback, so that an address differs
+    between clients inside the network and on the machine outside in the host only.
+    """
+
+    def __init__(
+        self, name: str, deployment: str, identity: pulumi.Input[str], image: str, opts: pulumi.ResourceOptions
+    ) -> None:
+        """``identity`` is random and stays with the stack's state; it tells the stack's own things from others'."""
+        self._prefix = name
+        self._deployment = deployment
+        self._image_name = image
+        self._labels: dict[str, pulumi.Input[str]] = {
+            "redis-production.deployment": deployment,
+            IDENTITY_LABEL: identity,
+        }
+        self._clear_container = pulumi.ResourceHook(f"{name}-clear-container", remove_leftover_container)
+        clear_network = pulumi.ResourceHook(f"{name}-clear-network", remove_leftover_network)
+        self._network = docker.Network(
+            f"{name}-network",
+            name=deployment,
+            labels=[docker.NetworkLabelArgs(label=key, value=value) for key, value in self._labels.items()],
+            opts=pulumi.ResourceOptions.merge(
+                opts, pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_create=[clear_network]))
+            ),
+        )
+        self._image = docker.RemoteImage(f"{name}-image", name=image, keep_locally=True, opts=opts)
+
+    def host_name(self, node_name: str) -> str:
+        """``<deployment>-<kind>-<ordinal>``: the container's name, resolved by the engine's name service."""
+        return self._deployment + node_name.removeprefix(self._prefix)
+
+    def reach(self, listener: Listener) -> Listener:
+        """The port published on loopback: containers' addresses have no route on Docker Desktop."""
+        return Listener(_LOOPBACK, listener.port)
+
+    def certificate_names(self, listener: Listener) -> list[str]:
+        """The host name inside the network; ``localhost`` and loopback outside."""
+        return [listener.host, "localhost", _LOOPBACK]
+
+    def create_node(self, spec: NodeSpec, opts: pulumi.ResourceOptions) -> Node:
+        """Make the volume and the container: non-root, read-only root, no capabilities, memory limit, health check."""
+        data = self._create_volume(spec, "data", opts, retained=spec.retain_data)
+        config = self._create_volume(spec, "config", opts, retained=False)
+        config_mount = docker.ContainerMountArgs(target=CONFIG_FOLDER, source=config.name, type="volume")
+        files = self._create_files(spec, config_mount, opts)
+        memory = spec.memory // MEBIBYTE
+        container = docker.Container(
+            spec.name,
+            name=spec.listener.host,
+            hostname=spec.listener.host,
+            image=self._image_name,
+            entrypoints=["/bin/sh", spec.start_script],
+            user=_SERVER_USER,
+            init=True,
+            read_only=True,
+            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
+            security_opts=["no-new-privileges"],
+            memory=memory,
+            memory_swap=memory,
+            restart="unless-stopped",
+            destroy_grace_seconds=spec.stop_grace_seconds,
+            # Names without a dot are answered by the engine alone: asking for a stopped node must not block Sentinel.
+            dns_opts=["ndots:1", "timeout:1", "attempts:1"],
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[spec.listener.host])
+            ],
+            ports=[docker.ContainerPortArgs(internal=spec.listener.port, external=spec.listener.port, ip=_LOOPBACK)],
+            mounts=[
+                docker.ContainerMountArgs(target=DATA_FOLDER, source=data.name, type="volume"),
+                config_mount,
+            ],
+            tmpfs={"/tmp": "size=16m,mode=1777"},  # noqa: S108 - memory of the container
+            healthcheck=docker.ContainerHealthcheckArgs(
+                tests=["CMD", "/bin/sh", spec.health_script],
+                interval="15s",
+                timeout="3s",
+                retries=3,
+                start_period="30s",
+            ),
+            labels=[
+                *self._container_labels(),
+                docker.ContainerLabelArgs(label="redis-production.restart-files", value=_digest(spec.restart_files)),
+            ],
+            opts=pulumi.ResourceOptions.merge(opts, self._container_options(self._image, files)),
+        )
+        return Node(spec, self.reach(spec.listener), container.id, files.id)
+
+    def _create_files(
+        self, spec: NodeSpec, config_mount: docker.ContainerMountArgs, opts: pulumi.ResourceOptions
+    ) -> docker.Container:
+        """Put the node's files on its configuration volume, by way of a container that is made for it and never
+        started.
+
+        The node's own container cannot take them: its root is read-only. And so a changed file does not replace it. In
+        the volume they belong to root, so that the server cannot change them.
+        """
+        return docker.Container(
+            f"{spec.name}-files",
+            name=f"{spec.listener.host}-files",
+            image=self._image_name,
+            entrypoints=["true"],
+            start=False,
+            must_run=False,
+            network_mode="none",
+            mounts=[config_mount],
+            uploads=[
+                docker.ContainerUploadArgs(file=path, content=content, permissions="0444")
+                for path, content in {**spec.files, **spec.restart_files}.items()
+            ],
+            labels=self._container_labels(),
+            opts=pulumi.ResourceOptions.merge(
+                self._container_options(self._image), pulumi.ResourceOptions(parent=opts.parent)
+            ),
+        )
+
+    def _container_options(self, *needs: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            delete_before_replace=True,
+            depends_on=list(needs),
+            hooks=pulumi.ResourceHookBinding(before_create=[self._clear_container]),
+        )
+
+    def _container_labels(self) -> list[docker.ContainerLabelArgs]:
+        return [docker.ContainerLabelArgs(label=key, value=value) for key, value in self._labels.items()]
+
+    def _create_volume(
+        self, spec: NodeSpec, purpose: str, opts: pulumi.ResourceOptions, *, retained: bool
+    ) -> docker.Volume:
+        return docker.Volume(
+            f"{spec.name}-{purpose}",
+            name=f"{spec.listener.host}-{purpose}",
+            labels=[docker.VolumeLabelArgs(label=key, value=value) for key, value in self._labels.items()],
+            # A change of any of these would replace the volume, and with it the data: they are set once.
+            opts=pulumi.ResourceOptions(
+                parent=opts.parent, retain_on_delete=retained, ignore_changes=["labels", "name", "driver"]
+            ),
+        )
+
+
+def _digest(files: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
+    """A fingerprint of file contents, which may be secret: not reversible, as every secret in them is random."""
+
+    def digest(contents: str) -> str:
+        return hashlib.sha256(contents.encode()).hexdigest()
+
+    return pulumi.Output.unsecret(pulumi.Output.json_dumps(dict(sorted(files.items()))).apply(digest))

@@ -1,0 +1,85 @@
+"""``python -m ops``: looks at a deployment, and does by hand what Pulumi's runs do."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from components.formation.errors import FormationError
+
+from .deployment import Deployment, DeploymentError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+# A pipe or a log has no width of its own: wide enough that no table wraps.
+console = Console() if sys.stdout.isatty() else Console(width=160)
+Stack = Annotated[Optional[str], typer.Option("--stack", "-s", help="Stack; the selected one if left out.")]  # noqa: UP045
+
+
+@app.command()
+def status(stack: Stack = None) -> None:
+    """Show the topology: node, role, host, link, lag, memory, Sentinel's view. Exit code 1 if it is not healthy."""
+    from .status import show_status
+
+    raise typer.Exit(0 if show_status(Deployment.load(stack), console) else 1)
+
+
+@app.command()
+def verify(stack: Stack = None) -> None:
+    """Write a key through Sentinel as a client does, read it from a replica, and print how to connect."""
+    from .verify import verify_clients
+
+    verify_clients(Deployment.load(stack), console)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def cli(
+    arguments: Annotated[Optional[list[str]], typer.Argument(help="A command; interactive if left out.")] = None,  # noqa: UP045
+    stack: Stack = None,
+    user: Annotated[str, typer.Option(help="ACL user: app, monitor, admin, ...")] = "app",
+) -> None:
+    """Open redis-cli on the current primary, with the right user and certificate authority."""
+    from .redis_cli import run_redis_cli
+
+    raise typer.Exit(run_redis_cli(Deployment.load(stack), user, arguments or []))
+
+
+@app.command()
+def failover(
+    stack: Stack = None,
+    node: Annotated[Optional[str], typer.Option("--node", help="The replica to promote.")] = None,  # noqa: UP045
+) -> None:
+    """Hand the primary over to a replica without losing a write."""
+    from .failover import hand_over_to
+
+    hand_over_to(Deployment.load(stack), node, console)
+
+
+@app.command()
+def promote(
+    node: Annotated[str, typer.Argument(help="The node whose data are to be kept.")],
+    stack: Stack = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Make a node the primary when nothing else can decide, e.g. on volumes of an earlier deployment.
+
+    The data of the other nodes are replaced by this node's.
+    """
+    from .promote import promote_node
+
+    promote_node(Deployment.load(stack), node, console, confirmed=yes)
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one clear line and exit code 1."""
+    try:
+        app()
+    except (DeploymentError, FormationError) as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

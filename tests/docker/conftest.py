@@ -1,0 +1,37 @@
+"""Stacks on the real engine, made by the real CLI, gone after the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docker.stack import PulumiStack, free_ports
+
+MakeStack = Callable[..., PulumiStack]
+
+
+@pytest.fixture
+def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
+    """Makes stacks; each is removed from the engine after the test, whatever state it is in."""
+    stacks: list[PulumiStack] = []
+
+    def make(**config: Any) -> PulumiStack:
+        redis_port, sentinel_port = free_ports(2)
+        stack = PulumiStack(tmp_path / f"project-{len(stacks)}", (redis_port, sentinel_port), **config)
+        stacks.append(stack)
+        return stack
+
+    yield make
+    for stack in stacks:
+        stack.clean_up()
+
+
+@pytest.fixture
+def stack(make_stack: MakeStack) -> PulumiStack:
+    """A formed deployment of three Redis nodes and three Sentinels."""
+    made = make_stack()
+    made.up()
+    return made

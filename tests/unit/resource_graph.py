@@ -1,0 +1,124 @@
+"""Runs a Pulumi program against mocks; keeps every resource that it registers, with what the engine would be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime import mocks
+from pulumi.runtime.proto import resource_pb2
+
+from components.certificates import KeyPair, issue_certificate, make_authority
+
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"
+_AUTHORITY = make_authority("test", 10)
+PRIMARY = "127.0.0.1:6379"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value that the engine is told to keep secret."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One resource: its inputs (secrets as :class:`Secret`) and the options that reach the engine."""
+
+    type: str
+    name: str
+    parent: str
+    inputs: dict[str, Any]
+    request: resource_pb2.RegisterResourceRequest
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Every resource that a program registered, and what it returned, with whether it is secret."""
+
+    resources: list[Registered]
+    outputs: dict[str, Any]
+    secret_outputs: set[str]
+
+    def of_type(self, type_ending: str) -> dict[str, Registered]:
+        """The resources of a type, by name."""
+        return {each.name: each for each in self.resources if each.type.endswith(type_ending)}
+
+
+class _Mocks(mocks.Mocks):
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        inputs = dict(args.inputs)
+        if args.typ.endswith(":Credentials"):
+            inputs["passwords"] = {user: f"password-of-{user}" for user in inputs["users"]}
+        elif args.typ.endswith(":CertificateAuthority"):
+            inputs |= {"certificate": _AUTHORITY.certificate, "private_key": _AUTHORITY.private_key}
+        elif args.typ.endswith(":NodeCertificate"):
+            issued: KeyPair = issue_certificate(_AUTHORITY, inputs["names"], 9)
+            inputs |= {"certificate": issued.certificate, "private_key": issued.private_key}
+        elif args.typ.endswith(":Formation"):
+            inputs |= {"primary": PRIMARY, "replicas": ["127.0.0.1:6380", "127.0.0.1:6381"]}
+        return f"id-of-{args.name}", inputs
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        raise AssertionError(f"nothing is looked up, but {args.token} was")
+
+
+class _Monitor(mocks.MockMonitor):
+    def __init__(self, registered: list[Registered]) -> None:
+        super().__init__(_Mocks())
+        self.registered = registered
+
+    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:
+        if request.type != "pulumi:pulumi:Stack":
+            inputs = _readable(MessageToDict(request.object))
+            parent = request.parent.rsplit("::", 1)[-1]
+            self.registered.append(Registered(request.type, request.name, parent, inputs, request))
+        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        for name in request.additionalSecretOutputs:  # as the engine does
+            if name in answer.object:
+                secret = {_SIGNATURE: _SECRET, "value": MessageToDict(answer.object.fields[name])}
+                answer.object.update({name: secret})
+        return answer
+
+
+def run_program(
+    program: Callable[[], dict[str, pulumi.Output[Any]]],
+    stack: str = "local",
+    registered: list[Registered] | None = None,
+) -> Graph:
+    """Run ``program`` as Pulumi would in stack ``stack``; it returns the outputs to look at.
+
+    ``registered`` is filled with the resources, also when the program fails.
+    """
+    monitor = _Monitor([] if registered is None else registered)
+    mocks.set_mocks(mocks=monitor.mocks, project="redis-production", stack=stack, preview=False, monitor=monitor)
+    outputs: dict[str, Any] = {}
+    secret: set[str] = set()
+
+    async def await_outputs(made: dict[str, pulumi.Output[Any]]) -> None:
+        for name, output in made.items():
+            outputs[name] = await output.future()
+            if await output.is_secret():
+                secret.add(name)
+
+    @mocks.test  # type: ignore[untyped-decorator]
+    def run() -> pulumi.Output[Any]:
+        return pulumi.Output.from_input(await_outputs(program()))
+
+    run()
+    return Graph(monitor.registered, outputs, secret)
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.get(_SIGNATURE) == _SECRET:
+            return Secret(_readable(value["value"]))
+        return {key: _readable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_readable(inner) for inner in value]
+    return value
