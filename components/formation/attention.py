@@ -26,10 +26,9 @@ class CloseAttention:
         self._attentive: set[Member] = set()
 
     def begin(self, sentinel: Member) -> None:
-        """From now on; told twice, it makes no difference."""
-        if sentinel not in self._attentive:
-            self._attentive.add(sentinel)
-            self._set(sentinel, _OFTEN_MILLISECONDS)
+        """From now on; to be told again while it matters, as a restart or a hand-over ends it."""
+        self._attentive.add(sentinel)
+        _ask_every(self._connections, sentinel, _OFTEN_MILLISECONDS)
 
     def __enter__(self) -> CloseAttention:
         return self
@@ -38,8 +37,18 @@ class CloseAttention:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for sentinel in self._attentive:
-            self._set(sentinel, _NORMALLY_MILLISECONDS)
+            end_attention(self._connections, sentinel)
 
-    def _set(self, sentinel: Member, milliseconds: int) -> None:
-        with contextlib.suppress(redis.RedisError):
-            self._connections.ask(sentinel, "SENTINEL", "DEBUG", "INFO-PERIOD", milliseconds)
+
+def end_attention(connections: Connections, sentinel: Member) -> None:
+    """Back to the normal period, by which a Sentinel also judges whether what it knows of a replica is outdated.
+
+    Three periods old is too old to promote it (Redis source, sentinel.c: sentinelSelectSlave): before a failover, more
+    than 0.3 s of a busy machine must not make every replica unfit.
+    """
+    _ask_every(connections, sentinel, _NORMALLY_MILLISECONDS)
+
+
+def _ask_every(connections: Connections, sentinel: Member, milliseconds: int) -> None:
+    with contextlib.suppress(redis.RedisError):
+        connections.ask(sentinel, "SENTINEL", "DEBUG", "INFO-PERIOD", milliseconds)

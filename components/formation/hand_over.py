@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import redis
 
 from .apply import member_named, reset_pattern
-from .attention import CloseAttention
+from .attention import CloseAttention, end_attention
 from .connection import Connections, reason
 from .errors import HandOverFailed
 from .observation import PRIMARY, NodeView, Observation, SentinelView, observe_sentinel, observe_through
@@ -25,6 +25,7 @@ from .topology import Access, Address, Member, ReplicationTarget
 _PAUSE_MILLISECONDS = 20_000
 _CATCH_UP_SECONDS = 5.0
 _PROMOTION_SECONDS = 8.0
+_SELECTION_SECONDS = 3.0
 _POLL_SECONDS = 0.01
 _PREFERRED = 1
 # A Sentinel that cannot be hurried asks every 10 s.
@@ -160,7 +161,7 @@ def _fail_over(
         behind = _wait_until_equal(connections, target, old, candidates)
         if behind:
             raise HandOverFailed(f"{behind} did not catch up within {_CATCH_UP_SECONDS:.0f} s while writes were paused")
-        connections.ask(sentinel, "SENTINEL", "FAILOVER", name, once=True)
+        _start_failover(connections, sentinel, name)
         promoted = _wait_until_promoted(connections, target, candidates)
         if promoted is None:
             # A reset ends the failover, so that it cannot happen after writes have been resumed.
@@ -176,6 +177,23 @@ def _fail_over(
     finally:
         with contextlib.suppress(redis.RedisError):  # then the pause ends by itself
             connections.ask(old, "CLIENT", "UNPAUSE")
+
+
+def _start_failover(connections: Connections, sentinel: Member, name: str) -> None:
+    """SENTINEL FAILOVER, again for a moment while no replica is good enough for it: nothing has begun then.
+
+    A Sentinel that was kept from its work for a second does not trust what it knows of the replicas until it has asked.
+    """
+    end_attention(connections, sentinel)
+    deadline = time.monotonic() + _SELECTION_SECONDS
+    while True:
+        try:
+            connections.ask(sentinel, "SENTINEL", "FAILOVER", name, once=True)
+            return
+        except redis.ResponseError as error:
+            if not str(error).startswith("NOGOODSLAVE") or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def _wait_until_equal(

@@ -397,6 +397,20 @@ def test_a_hand_over_goes_to_the_preferred_replica(deploy: Deploy) -> None:
     assert_formed(deployment)
 
 
+def test_a_hand_over_succeeds_when_the_sentinels_cannot_keep_up_with_asking(deploy: Deploy) -> None:
+    deployment = formed(deploy())
+    former = deployment.primary
+    for sentinel in deployment.sentinels:
+        # What is three periods old is too old to promote a replica: here, whatever a Sentinel knows.
+        sentinel.ask("SENTINEL", "DEBUG", "INFO-PERIOD", 1)
+    wait_for(lambda: settled(deployment, former), "the Sentinels go on")
+    with pytest.raises(redis.ResponseError, match="NOGOODSLAVE"):
+        deployment.sentinels[-1].ask("SENTINEL", "FAILOVER", deployment.name)
+    promoted = hand_over(deployment.target, deployment.access, progress=quiet)
+    assert promoted == deployment.primary.name != former.name
+    assert_formed(deployment)
+
+
 def test_a_failed_hand_over_leaves_nothing_paused(deploy: Deploy) -> None:
     deployment = formed(deploy(nodes=2))
     primary = deployment.primary
