@@ -8,11 +8,12 @@ from typing import Any
 
 from pulumi.output import Unknown
 
-from .formation import Access, FormationError, Member, ReplicationTarget, Report, form, preview
+from .formation import Access, FormationError, Member
 from .formation.access_control import apply_access_control, reload_certificates
-from .formation.disband import disband
-from .formation.observation import PRIMARY, Observation
-from .formation.plan import plan_for_empty_deployment
+from .formation.replication import ReplicationTarget, Report, form, preview
+from .formation.replication.disband import disband
+from .formation.replication.observation import PRIMARY, Observation
+from .formation.replication.plan import plan_for_empty_deployment
 from .formation_resource import WANTED
 
 FORMATION_TIMEOUT_SECONDS = 300

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .formation import observe
-from .formation.safety import is_formed, make_safe_to_stop, stop_order, wait_until_back
+from .formation.replication import observe
+from .formation.replication.safety import is_formed, make_safe_to_stop, stop_order, wait_until_back
 from .formation_lifecycle import admin_access, target_with_password
 
 STOP_TIMEOUT_SECONDS = 300

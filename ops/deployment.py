@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.formation.topology import Access, Member, ReplicationTarget
+from components.formation.members import Access, Member
+from components.formation.replication.target import ReplicationTarget
 
 
 class DeploymentError(Exception):

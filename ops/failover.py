@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from components.formation.hand_over import hand_over
+from components.formation.replication.hand_over import hand_over
 
 from .deployment import Deployment
 

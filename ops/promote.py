@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from components.formation.promotion import promote
+from components.formation.replication.promotion import promote
 
 from .deployment import Deployment
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from components.config_files import CONFIG_FOLDER
-from components.formation.observation import observe
+from components.formation.replication.observation import observe
 
 from .deployment import Deployment, DeploymentError
 

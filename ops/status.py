@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from components.formation.health import Row, status
-from components.formation.observation import observe
+from components.formation.replication.health import Row, status
+from components.formation.replication.observation import observe
 
 from .deployment import Deployment
 

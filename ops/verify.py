@@ -9,9 +9,9 @@ from rich.console import Console
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from components.examples import key_within
-from components.formation.connection import Connections
-from components.formation.observation import REPLICA, as_mapping, observe
-from components.formation.topology import Member
+from components.formation.connection import Connections, as_mapping
+from components.formation.members import Member
+from components.formation.replication.observation import REPLICA, observe
 
 from .clients import sentinel_client
 from .deployment import Deployment, DeploymentError

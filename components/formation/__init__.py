@@ -1,14 +1,13 @@
-"""Formation: reads the live topology of a deployment, plans the smallest safe change, applies and verifies it."""
+"""Formation: reads the live topology of a deployment, plans the smallest safe change, applies and verifies it.
+
+What is particular to a topology is in a package of its own; here is what they share.
+"""
 
 from .errors import FormationError, FormationRefused, FormationTimeout, HandOverFailed, NodeUnreachable
-from .formation import Report, form, preview
-from .observation import NodeView, Observation, SentinelView, observe
-from .plan import Plan, plan
-from .topology import RETIRED, UNFORMED, Access, Address, Member, ReplicationTarget, SentinelSettings
+from .members import Access, Address, Member
+from .steps import Plan, Step
 
 __all__ = [
-    "RETIRED",
-    "UNFORMED",
     "Access",
     "Address",
     "FormationError",
@@ -17,15 +16,6 @@ __all__ = [
     "HandOverFailed",
     "Member",
     "NodeUnreachable",
-    "NodeView",
-    "Observation",
     "Plan",
-    "ReplicationTarget",
-    "Report",
-    "SentinelSettings",
-    "SentinelView",
-    "form",
-    "observe",
-    "plan",
-    "preview",
+    "Step",
 ]

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
-from .connection import Connections, in_parallel, reason
+from .connection import Connections, as_mapping, in_parallel, reason
 from .errors import FormationError
-from .observation import as_mapping
-from .topology import Access, Member
+from .members import Access, Member
 
 
 def apply_access_control(nodes: Sequence[Member], access: Access, definitions: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .topology import Access, Member
+from .members import Access, Member
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -132,3 +132,19 @@ def in_parallel(items: Iterable[Key], work: Callable[[Key], Result]) -> Mapping[
     with ThreadPoolExecutor(max_workers=min(len(every), 32), thread_name_prefix="formation") as pool:
         futures = {item: pool.submit(work, item) for item in every}
     return {item: future.result() for item, future in futures.items()}
+
+
+def without_errors(answers: list[Any]) -> list[Any]:
+    """The answers of `ask_all`; the first error among them is raised."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def as_mapping(answer: Any) -> dict[str, str]:
+    """A flat list of names and values, or what redis-py has already made of it."""
+    if isinstance(answer, Mapping):
+        return {str(key): str(value) for key, value in answer.items()}
+    values: Sequence[Any] = answer
+    return {str(key): str(value) for key, value in zip(values[::2], values[1::2], strict=True)}

@@ -1,9 +1,13 @@
-"""Comparing wanted redis.conf values with what CONFIG GET answers, which writes the same value differently."""
+"""Settings that are kept by CONFIG SET: compared with what CONFIG GET answers, written differently, and set."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+
+from .connection import Connections, as_mapping
+from .errors import FormationError
+from .members import Member
 
 _UNITS = {
     "": 1,
@@ -31,6 +35,15 @@ def equal(directive: str, wanted: str, found: str) -> bool:
 def differing(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
     """The directives to be changed -> the wanted value. A directive that `found` lacks counts as differing."""
     return {key: value for key, value in wanted.items() if key not in found or not equal(key, value, found[key])}
+
+
+def change_live_settings(connections: Connections, member: Member, wanted: Mapping[str, str]) -> None:
+    """CONFIG SET in one go, read back, and kept by CONFIG REWRITE. Raises FormationError if a value did not take."""
+    connections.ask(member, "CONFIG", "SET", *(word for item in wanted.items() for word in item))
+    wrong = differing(wanted, as_mapping(connections.ask(member, "CONFIG GET", *wanted)))
+    if wrong:
+        raise FormationError(f"{member.name}: {', '.join(wrong)} did not take the value that was set")
+    connections.ask(member, "CONFIG", "REWRITE")
 
 
 def shown(directive: str, value: str) -> str:

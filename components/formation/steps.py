@@ -1,4 +1,4 @@
-"""The single changes that formation makes, as plain data: a plan is made of them, `apply` carries them out.
+"""A plan and the single changes that it is made of, as plain data; what is particular to a topology is beside it.
 
 A member is named as in the target, so that a step is readable and carries no secret.
 """
@@ -6,8 +6,6 @@ A member is named as in the target, so that a step is readable and carries no se
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from .topology import Address
 
 
 @dataclass(frozen=True)
@@ -22,40 +20,6 @@ class Step:
 
 
 @dataclass(frozen=True)
-class MakePrimary(Step):
-    """REPLICAOF NO ONE. Only ever planned where no node can hold other data or a Sentinel majority names the node."""
-
-    because: str
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: become the primary ({self.because})"
-
-
-@dataclass(frozen=True)
-class Follow(Step):
-    """REPLICAOF the primary."""
-
-    primary: str
-    address: Address
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: follow the primary {self.primary}"
-
-
-@dataclass(frozen=True)
-class Prove(Step):
-    """Let a node that holds the data serve and be promoted (replica-priority, replica-serve-stale-data)."""
-
-    priority: int
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: in sync, may be promoted (replica-priority {self.priority})"
-
-
-@dataclass(frozen=True)
 class ChangeLiveSettings(Step):
     """CONFIG SET with read-back, then CONFIG REWRITE. `changes`: (directive, found, wanted), secrets masked."""
 
@@ -67,86 +31,32 @@ class ChangeLiveSettings(Step):
         return f"{self.member}: change live {changes}"
 
 
-@dataclass(frozen=True)
-class Monitor(Step):
-    """SENTINEL MONITOR and SET. `instead_of`: what the Sentinel monitors wrongly and must forget first."""
-
-    primary: str
-    address: Address
-    instead_of: Address | None = None
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        instead = f" instead of {self.instead_of}" if self.instead_of else ""
-        return f"{self.member}: monitor the primary {self.primary}{instead}"
+Stage = tuple[Step, ...]
+"""Steps that are independent of each other."""
 
 
 @dataclass(frozen=True)
-class ChangeSentinelSettings(Step):
-    """SENTINEL SET. `changes`: (setting, found, wanted)."""
+class Plan:
+    """`stages` come one after the other.
 
-    changes: tuple[tuple[str, int, int], ...]
+    `waits`: conditions that come true without a step, or that somebody has to see to (a node that is down). `refusals`:
+    why nothing may be done, with what to do. All three empty: the deployment is as it should be.
+    """
 
-    def describe(self) -> str:
-        """One line for a preview."""
-        return (
-            f"{self.member}: change {', '.join(f'{name} {found} -> {wanted}' for name, found, wanted in self.changes)}"
-        )
+    stages: tuple[Stage, ...] = ()
+    waits: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, in order."""
+        return tuple(step for stage in self.stages for step in stage)
 
-@dataclass(frozen=True)
-class GiveAccess(Step):
-    """SENTINEL SET auth-user and auth-pass, for a Sentinel that cannot log in to the primary."""
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing to do, to wait for or to decide."""
+        return not (self.stages or self.waits or self.refusals)
 
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: set the user and password for the Redis nodes again"
-
-
-@dataclass(frozen=True)
-class Introduce(Step):
-    """Tell a Sentinel of the other Sentinels now, which it would hear of within 2 s anyway."""
-
-    others: tuple[str, ...]
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: introduce to {', '.join(self.others)}"
-
-
-@dataclass(frozen=True)
-class HandOver(Step):
-    """A planned failover away from a primary that leaves, with writes paused until a replica has them all."""
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: hand over to a replica that stays (writes pause for a few seconds)"
-
-
-@dataclass(frozen=True)
-class Retire(Step):
-    """Take a replica that leaves out of replication; it keeps what it has, and is left alone from then on."""
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: leave the deployment"
-
-
-@dataclass(frozen=True)
-class StopMonitoring(Step):
-    """SENTINEL REMOVE on a Sentinel that leaves."""
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: stop monitoring"
-
-
-@dataclass(frozen=True)
-class Forget(Step):
-    """SENTINEL RESET: a Sentinel forgets members that are gone and learns the present ones again. One at a time."""
-
-    gone: tuple[str, ...]
-
-    def describe(self) -> str:
-        """One line for a preview."""
-        return f"{self.member}: forget {', '.join(self.gone)}"
+    def describe(self) -> list[str]:
+        """One line per step, for a preview."""
+        return [step.describe() for step in self.steps]

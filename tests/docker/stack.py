@@ -22,10 +22,10 @@ import yaml
 from docker.models.containers import Container
 from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
 
-from components.formation import Observation, observe
-from components.formation.hand_over import hand_over
-from components.formation.health import status
-from components.formation.observation import PRIMARY, NodeView
+from components.formation.replication import Observation, observe
+from components.formation.replication.hand_over import hand_over
+from components.formation.replication.health import status
+from components.formation.replication.observation import PRIMARY, NodeView
 from ops.clients import sentinel_client
 from ops.deployment import Deployment
 

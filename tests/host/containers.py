@@ -26,7 +26,8 @@ from redis.retry import Retry
 from components import ReplicatedRedisSettings, config_files
 from components.certificates import issue_certificate, make_authority
 from components.config_files import CONFIG_FOLDER, DATA_FOLDER, REDIS_USERS, Listener
-from components.formation import Access, Address, Member, ReplicationTarget, SentinelSettings, form
+from components.formation import Access, Address, Member
+from components.formation.replication import ReplicationTarget, SentinelSettings, form
 from components.settings import MEBIBYTE
 
 LABEL = "redis-production-node-test"

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from components.config_files import host_script
-from components.formation import ReplicationTarget
+from components.formation.replication import ReplicationTarget
 from tests.host.conftest import MakeContainers
 from tests.host.containers import Containers, Server, wait_until, wait_until_each
 

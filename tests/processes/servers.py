@@ -17,7 +17,8 @@ from typing import Any
 
 import redis
 
-from components.formation import Access, Address, Member, ReplicationTarget, SentinelSettings
+from components.formation import Access, Address, Member
+from components.formation.replication import ReplicationTarget, SentinelSettings
 from tests.processes.certificates import Authority
 
 DOWN_AFTER_MILLISECONDS = 1000

@@ -10,14 +10,21 @@ import pytest
 import redis
 from redis.sentinel import Sentinel
 
-from components.formation import FormationError, FormationRefused, HandOverFailed, form, plan, preview
+from components.formation import FormationError, FormationRefused, HandOverFailed
 from components.formation.connection import Connections
-from components.formation.formation import apply_stage
-from components.formation.hand_over import hand_over
-from components.formation.health import status
-from components.formation.observation import observe, observe_sentinel
-from components.formation.promotion import promote
-from components.formation.safety import is_formed, make_safe_to_stop, may_stop, wait_until_back, wait_until_in_sync
+from components.formation.replication import form, plan, preview
+from components.formation.replication.formation import apply_stage
+from components.formation.replication.hand_over import hand_over
+from components.formation.replication.health import status
+from components.formation.replication.observation import observe, observe_sentinel
+from components.formation.replication.promotion import promote
+from components.formation.replication.safety import (
+    is_formed,
+    make_safe_to_stop,
+    may_stop,
+    wait_until_back,
+    wait_until_in_sync,
+)
 from tests.processes.servers import DOWN_AFTER_MILLISECONDS, PASSWORDS, Deployment, Process, wait_for
 from tests.processes.test_forming import TIMEOUT_SECONDS, Deploy, assert_formed, formed, quiet, restart
 

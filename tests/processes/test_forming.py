@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from components.formation import Access, FormationTimeout, form, plan, preview
-from components.formation.apply import apply_step
+from components.formation import Access, FormationTimeout
 from components.formation.connection import Connections
-from components.formation.observation import observe
-from components.formation.plan import plan_for_empty_deployment
+from components.formation.replication import form, plan, preview
+from components.formation.replication.apply import apply_step
+from components.formation.replication.observation import observe
+from components.formation.replication.plan import plan_for_empty_deployment
 from tests.processes.certificates import Authority
 from tests.processes.servers import PASSWORDS, Deployment, Process
 

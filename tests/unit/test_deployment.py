@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.formation.topology import Access
+from components.formation.members import Access
 from ops.deployment import Deployment, DeploymentError
 
 

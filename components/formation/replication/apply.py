@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import redis
 
-from . import live_settings
-from .connection import Connections, reason
-from .errors import FormationError
-from .observation import Observation, as_mapping
+from ..connection import Connections, reason
+from ..errors import FormationError
+from ..live_settings import change_live_settings
+from ..members import Member
+from ..steps import ChangeLiveSettings, Step
+from .observation import Observation
 from .steps import (
-    ChangeLiveSettings,
     ChangeSentinelSettings,
     Follow,
     Forget,
@@ -22,10 +23,9 @@ from .steps import (
     Monitor,
     Prove,
     Retire,
-    Step,
     StopMonitoring,
 )
-from .topology import RETIRED, Member, ReplicationTarget
+from .target import RETIRED, ReplicationTarget
 
 HELLO_CHANNEL = "__sentinel__:hello"
 
@@ -74,15 +74,6 @@ def _apply(step: Step, target: ReplicationTarget, observation: Observation, conn
             introduce(connections, member, target, observation, others)
         case _:
             raise TypeError(f"no way to carry out {type(step).__name__}")
-
-
-def change_live_settings(connections: Connections, member: Member, wanted: Mapping[str, str]) -> None:
-    """CONFIG SET in one go, read back, and kept by CONFIG REWRITE. Raises FormationError if a value did not take."""
-    connections.ask(member, "CONFIG", "SET", *(word for item in wanted.items() for word in item))
-    wrong = live_settings.differing(wanted, as_mapping(connections.ask(member, "CONFIG GET", *wanted)))
-    if wrong:
-        raise FormationError(f"{member.name}: {', '.join(wrong)} did not take the value that was set")
-    connections.ask(member, "CONFIG", "REWRITE")
 
 
 def introduce(

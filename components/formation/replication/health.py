@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..members import Address
 from .observation import PRIMARY, REPLICA, NodeView, Observation, SentinelView
 from .plan import named_by_majority, plan
-from .topology import Address, ReplicationTarget
+from .target import ReplicationTarget
 
 # A replica is slightly behind a busy primary at any time; more than this is worth a word.
 LAG_BYTES = 10 * 1024 * 1024

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ..members import Address
+from ..steps import ChangeLiveSettings, Plan, Step
 from .observation import PRIMARY, REPLICA, NodeView, Observation, SentinelView
 from .steps import (
-    ChangeLiveSettings,
     ChangeSentinelSettings,
     Follow,
     Forget,
@@ -25,40 +26,12 @@ from .steps import (
     Monitor,
     Prove,
     Retire,
-    Step,
     StopMonitoring,
 )
-from .topology import UNFORMED, Address, ReplicationTarget
+from .target import UNFORMED, ReplicationTarget
 
 # A Sentinel that has just been told of a primary needs a moment to log in.
 _ACCESS_PATIENCE_MILLISECONDS = 3000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """`stages` come one after the other, the steps of one stage are independent of each other.
-
-    `waits`: conditions that come true without a step, or that somebody has to see to (a node that is down). `refusals`:
-    why nothing may be done, with what to do. All three empty: the deployment is as it should be.
-    """
-
-    stages: tuple[tuple[Step, ...], ...] = ()
-    waits: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """All steps, in order."""
-        return tuple(step for stage in self.stages for step in stage)
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing to do, to wait for or to decide."""
-        return not (self.stages or self.waits or self.refusals)
-
-    def describe(self) -> list[str]:
-        """One line per step, for a preview."""
-        return [step.describe() for step in self.steps]
 
 
 @dataclass

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
 
+from ..connection import Connections, in_parallel, reason
+from ..convergence import FIRST_PAUSE_SECONDS, Convergence, Progress
+from ..errors import FormationError
+from ..members import Access, Member
+from ..steps import Plan, Stage, Step
 from .apply import apply_step, member_named
 from .attention import CloseAttention
-from .connection import Connections, in_parallel, reason
-from .errors import FormationError, FormationRefused, FormationTimeout
 from .hand_over import hand_over_through
 from .observation import PRIMARY, Observation, observe, observe_through
-from .plan import Plan, plan, sentinels_behind
-from .steps import HandOver, Monitor, Step
-from .topology import Access, Member, ReplicationTarget
-
-Progress = Callable[[str], None]
-
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 0.25
-# How often the same step may be needed before it is clear that something undoes it.
-_MOST_REPETITIONS = 5
+from .plan import plan, sentinels_behind
+from .steps import HandOver, Monitor
+from .target import ReplicationTarget
 
 
 @dataclass(frozen=True)
@@ -41,8 +35,8 @@ def form(target: ReplicationTarget, access: Access, *, progress: Progress, timeo
     """Makes the live topology what `target` says and verifies it; may be run again at any time, after any interruption.
 
     `progress` gets one line per step and per condition waited for. Raises FormationRefused when an operator has to
-    decide, FormationTimeout naming what was still missing after `timeout_seconds`, FormationError when a member refuses
-    a step.
+    decide, FormationTimeout naming what was still missing `timeout_seconds` after the last step, FormationError when a
+    member refuses a step.
     """
     with Connections(access) as connections:
         return form_through(connections, target, progress=progress, timeout_seconds=timeout_seconds)
@@ -69,47 +63,25 @@ def _form(
     progress: Progress,
     timeout_seconds: float,
 ) -> Report:
-    started = time.monotonic()
-    taken: list[Step] = []
-    repetitions: Counter[Step] = Counter()
-    told: tuple[str, ...] = ()
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        observation = observe_through(connections, target)
-        current = plan(target, observation)
-        if current.refusals:
-            raise FormationRefused(current.refusals)
-        failed: tuple[str, ...] = ()
-        if current.stages:
-            stage = current.stages[0]
-            repetitions.update(stage)
-            undone = [step.describe() for step in stage if repetitions[step] > _MOST_REPETITIONS]
-            if undone:
-                raise FormationError(f"something undoes what formation does: {'; '.join(undone)}")
-            failed = apply_stage(stage, target, observation, connections, progress)
-            taken.extend(stage)
-            if not failed:
-                pause = _FIRST_PAUSE_SECONDS
-                continue
-        waits = failed or current.waits or verify(target, observation, connections)
-        seconds = time.monotonic() - started
+    def pay_attention(observation: Observation) -> None:
         for name in sentinels_behind(observation):
             attention.begin(member_named(target, name))
-        if not waits:
-            primary = next(node for node in observation.nodes if node.role == PRIMARY)
-            replicas = tuple(node.name for node in observation.nodes if node.name != primary.name)
-            return Report(primary.name, replicas, tuple(taken), seconds)
-        if seconds > timeout_seconds:
-            raise FormationTimeout(timeout_seconds, waits)
-        if waits != told and pause > 5 * _FIRST_PAUSE_SECONDS:  # not what is over in a moment
-            progress(f"waiting: {'; '.join(waits)}")
-            told = waits
-        time.sleep(pause)
-        pause = min(pause * 1.3, _LONGEST_PAUSE_SECONDS)
+
+    started = time.monotonic()
+    observation, steps = Convergence(
+        observe=lambda: observe_through(connections, target),
+        plan=lambda observation: plan(target, observation),
+        apply_stage=lambda stage, observation: apply_stage(stage, target, observation, connections, progress),
+        verify=lambda observation: verify(target, observation, connections),
+        while_waiting=pay_attention,
+    ).run(progress=progress, timeout_seconds=timeout_seconds)
+    primary = next(node for node in observation.nodes if node.role == PRIMARY)
+    replicas = tuple(node.name for node in observation.nodes if node.name != primary.name)
+    return Report(primary.name, replicas, steps, time.monotonic() - started)
 
 
 def apply_stage(
-    stage: tuple[Step, ...],
+    stage: Stage,
     target: ReplicationTarget,
     observation: Observation,
     connections: Connections,
@@ -152,7 +124,7 @@ def _wait_until_listed(target: ReplicationTarget, connections: Connections, seco
         listed = {replica.address for primary in primaries for replica in primary.replicas}
         if all(node.address in listed for node in nodes if node.follows in {primary.address for primary in primaries}):
             return
-        time.sleep(_FIRST_PAUSE_SECONDS)
+        time.sleep(FIRST_PAUSE_SECONDS)
 
 
 def verify(target: ReplicationTarget, observation: Observation, connections: Connections) -> tuple[str, ...]:

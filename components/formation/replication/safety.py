@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from .connection import Connections
-from .errors import FormationError, FormationRefused, FormationTimeout, HandOverFailed
+from ..connection import Connections
+from ..errors import FormationError, FormationRefused, FormationTimeout, HandOverFailed
+from ..members import Access
+from ..steps import Step
 from .formation import apply_stage
 from .hand_over import hand_over_through
 from .observation import PRIMARY, NodeView, Observation, SentinelView, observe, observe_through
 from .plan import named_by_majority, plan
-from .steps import Introduce, Step
-from .topology import Access, ReplicationTarget
+from .steps import Introduce
+from .target import ReplicationTarget
 
 _POLL_SECONDS = 0.1
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import redis
 
+from ..connection import Connections, in_parallel, reason
+from ..errors import FormationError, FormationRefused, NodeUnreachable
+from ..members import Access, Member
 from .apply import become_primary, member_named
-from .connection import Connections, in_parallel, reason
-from .errors import FormationError, FormationRefused, NodeUnreachable
 from .formation import Report, form_through
 from .observation import PRIMARY, Observation, observe_through
 from .plan import named_by_majority
-from .topology import UNFORMED, Access, Member, ReplicationTarget
+from .target import UNFORMED, ReplicationTarget
 
 
 def promote(

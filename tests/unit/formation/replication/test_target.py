@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from components.formation import Access, Address, Member, ReplicationTarget
-from tests.unit.formation.test_plan_is_safe import SETTINGS, TARGET
+from components.formation import Access, Address, Member
+from components.formation.replication import ReplicationTarget
+from tests.unit.formation.replication.test_plan_is_safe import SETTINGS, TARGET
 
 CANARY = "canary-4711"
 

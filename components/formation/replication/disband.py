@@ -6,8 +6,9 @@ import contextlib
 
 import redis
 
-from .connection import Connections, in_parallel
-from .topology import Access, Member, ReplicationTarget
+from ..connection import Connections, in_parallel
+from ..members import Access, Member
+from .target import ReplicationTarget
 
 
 def disband(target: ReplicationTarget, access: Access) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import redis
 
+from ..connection import Connections, reason
+from ..errors import HandOverFailed
+from ..members import Access, Address, Member
 from .apply import member_named, reset_pattern
 from .attention import CloseAttention, end_attention
-from .connection import Connections, reason
-from .errors import HandOverFailed
 from .observation import PRIMARY, NodeView, Observation, SentinelView, observe_sentinel, observe_through
 from .plan import named_by_majority
-from .topology import Access, Address, Member, ReplicationTarget
+from .target import ReplicationTarget
 
 # Should this program die half-way, the pause ends by itself: after the Sentinels have turned a former primary into a
 # replica (they wait for 8 s, and ask every 10 s), as otherwise it would acknowledge writes that get lost.

@@ -7,21 +7,28 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.formation import (
+from components.formation import Address, Member, Plan
+from components.formation.replication import (
     RETIRED,
     UNFORMED,
-    Address,
-    Member,
     NodeView,
     Observation,
-    Plan,
     ReplicationTarget,
     SentinelSettings,
     SentinelView,
     plan,
 )
-from components.formation.observation import PRIMARY, REPLICA, AttachedReplica
-from components.formation.steps import Follow, Forget, HandOver, MakePrimary, Monitor, Prove, Retire, StopMonitoring
+from components.formation.replication.observation import PRIMARY, REPLICA, AttachedReplica
+from components.formation.replication.steps import (
+    Follow,
+    Forget,
+    HandOver,
+    MakePrimary,
+    Monitor,
+    Prove,
+    Retire,
+    StopMonitoring,
+)
 
 SETTINGS = SentinelSettings("cache", 2, 1000, 1, 3000, "sentinel", "secret")
 NODE_ADDRESSES = [Address(f"redis-{ordinal}", 6379 + ordinal) for ordinal in range(4)]

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from components.formation import RETIRED, UNFORMED, NodeView, Observation, Plan, SentinelView, plan
-from components.formation.health import status
-from components.formation.observation import PRIMARY, REPLICA, AttachedReplica
-from components.formation.plan import plan_for_empty_deployment
-from tests.unit.formation.test_plan_is_safe import NODE_ADDRESSES, SETTINGS, TARGET
+from components.formation import Plan
+from components.formation.replication import RETIRED, UNFORMED, NodeView, Observation, SentinelView, plan
+from components.formation.replication.health import status
+from components.formation.replication.observation import PRIMARY, REPLICA, AttachedReplica
+from components.formation.replication.plan import plan_for_empty_deployment
+from tests.unit.formation.replication.test_plan_is_safe import NODE_ADDRESSES, SETTINGS, TARGET
 
 WHOLE = replace(TARGET, leaving_nodes=(), leaving_sentinels=())
 FIRST = NODE_ADDRESSES[0]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.formation import UNFORMED, Address, NodeView, Observation, Plan, ReplicationTarget, SentinelView, plan
-from components.formation.observation import PRIMARY, REPLICA, AttachedReplica
-from components.formation.steps import (
-    ChangeLiveSettings,
+from components.formation import Address, Plan
+from components.formation.replication import UNFORMED, NodeView, Observation, ReplicationTarget, SentinelView, plan
+from components.formation.replication.observation import PRIMARY, REPLICA, AttachedReplica
+from components.formation.replication.steps import (
     ChangeSentinelSettings,
     Follow,
     Forget,
@@ -21,11 +21,11 @@ from components.formation.steps import (
     Monitor,
     Prove,
     Retire,
-    Step,
     StopMonitoring,
 )
-from components.formation.topology import RETIRED
-from tests.unit.formation.test_plan_is_safe import NODES, SENTINELS, SETTINGS
+from components.formation.replication.target import RETIRED
+from components.formation.steps import ChangeLiveSettings, Step
+from tests.unit.formation.replication.test_plan_is_safe import NODES, SENTINELS, SETTINGS
 
 MOST_ROUNDS = 40
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import redis
 
-from . import live_settings
-from .connection import Connections, in_parallel, reason
-from .topology import RETIRED, UNFORMED, Access, Address, Member, ReplicationTarget
+from .. import live_settings
+from ..connection import Connections, as_mapping, in_parallel, reason, without_errors
+from ..members import Access, Address, Member
+from .target import RETIRED, UNFORMED, ReplicationTarget
 
 PRIMARY = "primary"
 REPLICA = "replica"
@@ -164,7 +165,7 @@ def observe_node(connections: Connections, member: Member, wanted_settings: Mapp
     names = ["replica-priority", "replica-serve-stale-data", *wanted_settings]
     try:
         answers = connections.ask_all(member, ("INFO",), ("CONFIG GET", *names))
-        info, config = _without_errors(answers)
+        info, config = without_errors(answers)
     except redis.RedisError as error:
         return NodeView(member.name, member.announced, reachable=False, error=reason(error))
     found = as_mapping(config)
@@ -212,7 +213,7 @@ def observe_sentinel(target: ReplicationTarget, connections: Connections, member
             ("SENTINEL", "REPLICAS", name),
             ("SENTINEL", "SENTINELS", name),
         )
-        run_id, masters = _without_errors(always)
+        run_id, masters = without_errors(always)
     except redis.RedisError as error:
         return SentinelView(member.name, member.announced, reachable=False, error=reason(error))
     monitored = {entry["name"]: entry for entry in map(as_mapping, masters)}
@@ -256,20 +257,5 @@ def _without_access(age: int, info_refresh: int) -> int:
     return info_refresh if info_refresh > 30_000 else 0
 
 
-def _without_errors(answers: list[Any]) -> list[Any]:
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
 def _address(entry: Mapping[str, str]) -> Address:
     return Address(entry["ip"], int(entry["port"]))
-
-
-def as_mapping(answer: Any) -> dict[str, str]:
-    """A flat list of names and values, or what redis-py has already made of it."""
-    if isinstance(answer, Mapping):
-        return {str(key): str(value) for key, value in answer.items()}
-    values: Sequence[Any] = answer
-    return {str(key): str(value) for key, value in zip(values[::2], values[1::2], strict=True)}

@@ -7,8 +7,8 @@ from types import TracebackType
 
 import redis
 
-from .connection import Connections
-from .topology import Member
+from ..connection import Connections
+from ..members import Member
 
 # Redis documentation, SENTINEL DEBUG (7.0): INFO-PERIOD, by default 10000 ms. Nothing but the asking is changed by it.
 _OFTEN_MILLISECONDS = 100
