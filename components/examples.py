@@ -22,7 +22,7 @@ def python_example(
     key = key_within(app_key_pattern, "hello")
     addresses = ", ".join(f'("{sentinel.host}", {sentinel.port})' for sentinel in sentinels)
     return f'''\
-{_failover_retry()}
+{_sentinel_client()}
 
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.sentinel import Sentinel
@@ -47,6 +47,7 @@ sentinel = Sentinel(
 client: redis.Redis = sentinel.master_for(
     "{master_name}",
     decode_responses=True,
+    connection_class=FollowingConnection,
     retry=FailoverRetry(ExponentialWithJitterBackoff(base=0.05, cap=1), retries=150),
 )
 
@@ -62,6 +63,6 @@ def key_within(pattern: str, name: str) -> str:
     return key.replace("*", name, 1).replace("*", "")
 
 
-def _failover_retry() -> str:
-    """The retry policy's own source, without its docstring."""
-    return Path(__file__).with_name("failover_retry.py").read_text().split('"""', 2)[2].strip()
+def _sentinel_client() -> str:
+    """The source of what follows the Sentinels, without its docstring."""
+    return Path(__file__).with_name("sentinel_client.py").read_text().split('"""', 2)[2].strip()

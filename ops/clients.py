@@ -6,7 +6,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.sentinel import Sentinel
 
-from components.failover_retry import FailoverRetry
+from components.sentinel_client import FailoverRetry, FollowingConnection
 
 from .deployment import Deployment
 
@@ -30,6 +30,7 @@ def sentinel_client(deployment: Deployment, retries: int = 150) -> redis.Redis:
     client: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
         deployment.target.sentinel.master_name,
         decode_responses=True,
+        connection_class=FollowingConnection,
         retry=FailoverRetry(ExponentialWithJitterBackoff(base=0.05, cap=1), retries),
     )
     return client

@@ -25,6 +25,9 @@ from components.formation.replication.safety import (
     wait_until_back,
     wait_until_in_sync,
 )
+from ops import deployment as ops
+from ops.clients import sentinel_client
+from tests.processes.certificates import Authority
 from tests.processes.servers import DOWN_AFTER_MILLISECONDS, PASSWORDS, Deployment, Process, wait_for
 from tests.processes.test_forming import TIMEOUT_SECONDS, Deploy, assert_formed, formed, quiet, restart
 
@@ -431,6 +434,18 @@ def test_a_failed_hand_over_leaves_nothing_paused(deploy: Deploy) -> None:
     assert primary.ask("SET", "key", "value")
     assert time.monotonic() - started < 1
     assert deployment.primaries() == [primary]
+
+
+def test_one_command_of_a_client_gets_from_the_former_primary_to_the_new_one(
+    deploy: Deploy, authority: Authority
+) -> None:
+    deployment = formed(deploy(authority=authority))
+    client = sentinel_client(ops.Deployment(deployment.target, authority.certificate, PASSWORDS), retries=3)
+    client.set("key", "before")
+    hand_over(deployment.target, deployment.access, progress=quiet)
+    assert client.set("key", "after")  # on a connection to what is a replica now, and stays one
+    fail_over_by_killing(deployment)
+    assert client.get("key") == "after"
 
 
 def test_a_hand_over_needs_a_replica(deploy: Deploy) -> None:
