@@ -183,11 +183,13 @@ def _attach_networks(client: APIClient, identifier: str, inputs: Mapping[str, An
 def _upload(client: APIClient, identifier: str, inputs: Mapping[str, Any]) -> None:
     from docker.errors import APIError
 
-    for upload in inputs.get("uploads", []):
-        try:
-            client.put_archive(identifier, "/", upload_archive(upload))
-        except APIError as failure:
-            raise ProviderError(f"Unable to upload volume content: {explain(failure)}") from failure
+    uploads = inputs.get("uploads", [])
+    if not uploads:
+        return
+    try:
+        client.put_archive(identifier, "/", upload_archive(uploads))
+    except APIError as failure:
+        raise ProviderError(f"Unable to upload volume content: {explain(failure)}") from failure
 
 
 def _start(client: APIClient, identifier: str) -> None:

@@ -7,7 +7,7 @@ import binascii
 import io
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,21 +117,23 @@ def endpoint_configuration(network: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def upload_archive(upload: Mapping[str, Any]) -> bytes:
-    """The tar archive, to be unpacked at "/", with the one file of an entry of `uploads`.
+def upload_archive(uploads: Sequence[Mapping[str, Any]]) -> bytes:
+    """The tar archive, to be unpacked at "/", with the files of all `uploads`.
 
-    The file's mode is 0644, 0744 if `executable`, or `permissions`.
+    It is one archive, because the engine takes its time for each. A file's mode is 0644, 0744 if `executable`, or
+    `permissions`.
 
     Raises ProviderError: not exactly one of content, contentBase64 and source is set, or it cannot be read.
     """
-    data = _upload_content(upload)
-    entry = tarfile.TarInfo(upload["file"].lstrip("/"))
-    entry.size = len(data)
-    entry.mode = int(upload.get("permissions") or ("0744" if upload.get("executable") else "0644"), 8)
-    entry.mtime = int(time.time())
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.addfile(entry, io.BytesIO(data))
+        for upload in uploads:
+            data = _upload_content(upload)
+            entry = tarfile.TarInfo(upload["file"].lstrip("/"))
+            entry.size = len(data)
+            entry.mode = int(upload.get("permissions") or ("0744" if upload.get("executable") else "0644"), 8)
+            entry.mtime = int(time.time())
+            archive.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
 
 
