@@ -61,9 +61,10 @@ def test_all_containers_killed_and_started_in_any_order(make_stack: MakeStack, o
         # The primary last: whatever it acknowledged, it had on disk.
         for container in sorted(containers, key=lambda each: each.name == live.container(primary).name):
             container.kill()
-    for index in order:
-        containers[index].start()
-    live.wait_until_healthy()
+        for index in order:
+            containers[index].start()
+        live.wait_until_healthy()
+        writer.wait_for_writes(20)
     assert live.primary.name == primary
     assert writer.lost(live.client()) == []
     assert_nothing_to_do(stack)
