@@ -17,11 +17,13 @@ import redis
 from .. import live_settings
 from ..connection import Connections, as_mapping, in_parallel, reason, without_errors
 from ..members import Access, Address, Member
+from .slots import SLOT_COUNT
 from .target import ClusterTarget
 
 PRIMARY = "primary"
 REPLICA = "replica"
-SLOTS = 16384
+# Set to yes, a replica does not take over: what a cluster is given that is about to be destroyed.
+NO_FAILOVER = "cluster-replica-no-failover"
 
 Ranges = tuple[tuple[int, int], ...]
 """Slots as (first, last) pairs, both inclusive, in order."""
@@ -90,8 +92,8 @@ class NodeView:
     `offset`: its replication offset; `keys`: how many it holds; `memory_used`, `memory_max` and `dataset` (memory of
     the keys alone) are in bytes, and `memory_max` 0 means no limit. `knows`: its CLUSTER NODES. `unconnected`: the ids
     of nodes to which it has no link. `ip`: where other nodes reach it. `keys_in_unclaimed`: slots that no node claims,
-    of which it has keys. `differing_settings`: directives whose live value is not the wanted one -> (found, wanted),
-    secrets masked.
+    of which it has keys. `stands_down`: it was told not to take over. `differing_settings`: directives whose live value
+    is not the wanted one -> (found, wanted), secrets masked.
     """
 
     name: str
@@ -117,6 +119,7 @@ class NodeView:
     epoch: int = 0
     knows: Knowledge = field(default_factory=Knowledge, repr=False)
     unconnected: frozenset[str] = frozenset()
+    stands_down: bool = False
     cluster_enabled: bool = True
     version: str = ""
     differing_settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -174,10 +177,11 @@ def observe(target: ClusterTarget, access: Access) -> Observation:
 def observe_through(connections: Connections, target: ClusterTarget) -> Observation:
     """The same, through connections that are already open."""
     leaving = set(target.leaving)
+    wanted = wanted_settings(target)
     reading = _Reading()
     views = in_parallel(
         target.every_member,
-        lambda member: _observe_node(connections, member, {} if member in leaving else target.live_settings, reading),
+        lambda member: _observe_node(connections, member, {} if member in leaving else wanted, reading),
     )
     observation = Observation(
         tuple(views[member] for member in target.members), tuple(views[member] for member in target.leaving)
@@ -185,9 +189,14 @@ def observe_through(connections: Connections, target: ClusterTarget) -> Observat
     return _with_keys_of_unclaimed_slots(connections, target, observation)
 
 
-def observe_node(connections: Connections, member: Member, wanted_settings: Mapping[str, str]) -> NodeView:
-    """One member, in one round trip; `wanted_settings` are compared with its live settings."""
-    return _observe_node(connections, member, wanted_settings, _Reading())
+def observe_node(connections: Connections, member: Member, wanted: Mapping[str, str]) -> NodeView:
+    """One member, in one round trip; the `wanted` settings are compared with its live ones."""
+    return _observe_node(connections, member, wanted, _Reading())
+
+
+def wanted_settings(target: ClusterTarget) -> dict[str, str]:
+    """What formation keeps by CONFIG SET on every member: the target's live settings, and that replicas take over."""
+    return {NO_FAILOVER: "no", **target.live_settings}
 
 
 def fresh(member: Member) -> NodeView:
@@ -215,12 +224,12 @@ def slots_of(ranges: Ranges) -> Iterable[int]:
 
 def unclaimed(observation: Observation) -> tuple[int, ...]:
     """The slots that, by what every reachable member knows, belong to nobody."""
-    claimed = bytearray(SLOTS)
+    claimed = bytearray(SLOT_COUNT)
     for knowledge in observation.knowledge:
         for ranges, _ in knowledge.owners:
             for first, last in ranges:
                 claimed[first : last + 1] = b"\1" * (last - first + 1)
-    return tuple(slot for slot in range(SLOTS) if not claimed[slot])
+    return tuple(slot for slot in range(SLOT_COUNT) if not claimed[slot])
 
 
 class _Reading:
@@ -325,10 +334,8 @@ def _ranges(owned: str) -> Ranges:
     return tuple(sorted(ranges))
 
 
-def _observe_node(
-    connections: Connections, member: Member, wanted_settings: Mapping[str, str], reading: _Reading
-) -> NodeView:
-    names = ["cluster-announce-ip", *wanted_settings]
+def _observe_node(connections: Connections, member: Member, wanted: Mapping[str, str], reading: _Reading) -> NodeView:
+    names = ["cluster-announce-ip", NO_FAILOVER, *wanted]
     try:
         answers = connections.ask_all(
             member,
@@ -351,7 +358,7 @@ def _observe_node(
     known = reading.read(nodes_text)
     itself = known.knowledge.nodes[known.node_id]
     replica = bool(itself.primary_id)
-    differing = live_settings.differing(wanted_settings, found)
+    differing = live_settings.differing(wanted, found)
     return NodeView(
         name=member.name,
         address=member.announced,
@@ -373,6 +380,7 @@ def _observe_node(
         epoch=int(state.get("cluster_my_epoch", 0)),
         knows=known.knowledge,
         unconnected=known.unconnected,
+        stands_down=found.get(NO_FAILOVER) == "yes",
         version=str(info.get("valkey_version") or info.get("redis_version", "")),
         differing_settings={
             key: (live_settings.shown(key, found.get(key, "")), live_settings.shown(key, value))
