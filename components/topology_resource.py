@@ -22,7 +22,10 @@ class _TopologyProvider(ResourceProvider):
 
 
 class Topology(Resource, module="redis-production", name="Topology"):
-    """``target``: members, Sentinel's settings and live settings, without a secret. Touches nothing."""
+    """``target``: members, settings of the topology and live settings, without a secret. Touches nothing.
+
+    ``target["topology"]`` says which topology it is, see :mod:`live_deployment`.
+    """
 
     def __init__(
         self, resource_name: str, target: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
