@@ -1,0 +1,19 @@
+# How a node's own scripts ask nodes. Sourced, after node.env, by scripts that know where the deployed files are ($config).
+
+# Commands go through standard input, so that no password is on a command line.
+auth=$(cat "$config/host.auth")
+ask() { # host port, commands on standard input
+  answer=$({ printf '%s\n' "$auth"; cat; } |
+    timeout 3 redis-cli --tls --cacert "$config/tls/ca.crt" -h "$1" -p "$2" 2>/dev/null | tr -d '\r')
+  printf '%s\n' "${answer#*OK
+}"
+}
+redis() { printf '%s\n' "$*" | ask 127.0.0.1 "$NODE_PORT"; }
+
+# The node holds the deployment's data: from now on its files count as they are found, and it may serve what it has.
+prove() { # further CONFIG SET parameters
+  ! grep -q '^appendonly yes' "$config/live.conf" || redis CONFIG SET appendonly yes >/dev/null
+  redis CONFIG SET replica-serve-stale-data yes "$@" >/dev/null
+  redis CONFIG REWRITE >/dev/null
+  cat /proc/sys/kernel/random/boot_id >/data/boot.new && mv /data/boot.new /data/boot
+}

@@ -1,0 +1,244 @@
+"""A Redis Cluster's nodes as containers with the project's own files, made without Pulumi."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redis.cluster import RedisCluster
+
+from components import config_files
+from components.config_files import CLUSTER_USERS, Listener
+from components.formation.cluster.target import ClusterTarget, Shard
+from components.settings import MEBIBYTE, RedisClusterSettings
+from tests.host.containers import ANSWERS_LATER, NodeContainers, Server, free_port, member_of, wait_until
+
+SLOTS = 16384
+NODE_TIMEOUT_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Known:
+    """A line of CLUSTER NODES: what one node knows of another, or of itself."""
+
+    node_id: str
+    host: str
+    address: str
+    flags: frozenset[str]
+    primary: str
+    linked: bool
+    slots: tuple[str, ...]
+
+    @property
+    def is_primary(self) -> bool:
+        return "master" in self.flags
+
+
+class ClusterContainers(NodeContainers[RedisClusterSettings]):
+    """Three shards of two small nodes, or what the settings given say, on ports that are free.
+
+    Port of copy ``c`` of shard ``s``: first port + 10 s + c; its bus stays inside the network.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        settings = RedisClusterSettings(
+            **{
+                "memory": 64 * MEBIBYTE,
+                "port": free_port(10 * values.get("shards", 3)),
+                "cluster_node_timeout": NODE_TIMEOUT_SECONDS * 1000,
+                "min_replicas_to_write": 0,
+                "app_key_pattern": "app:*",
+                "app_channel_pattern": "app:*",
+                **values,
+            }
+        )
+        super().__init__(settings, CLUSTER_USERS)
+        self.shards = [
+            [
+                Server("redis", Listener(f"{self.name}-redis-{shard}-{copy}", settings.port_of(shard, copy)))
+                for copy in range(settings.replicas_per_shard + 1)
+            ]
+            for shard in range(settings.shards)
+        ]
+        self.servers = [server for shard in self.shards for server in shard]
+
+    def files(self, server: Server, settings: RedisClusterSettings | None = None) -> dict[str, str]:
+        settings = settings or self.settings
+        return {
+            **self.access_files(server),
+            **config_files.cluster_scripts(),
+            "node.env": config_files.cluster_node_env(server.listener),
+            "users.acl": config_files.users_acl(config_files.cluster_acl_rules(settings), self.passwords),
+            "redis.conf": config_files.cluster_redis_conf(
+                settings, server.listener, server.name, self.passwords["replication"]
+            ),
+            "live.conf": config_files.live_conf(config_files.cluster_live_settings(settings)),
+        }
+
+    # Forming
+
+    @property
+    def target(self) -> ClusterTarget:
+        """What formation is asked for."""
+        return ClusterTarget(
+            tuple(Shard(f"{self.name}-redis-{i}", tuple(map(member_of, shard))) for i, shard in enumerate(self.shards)),
+            config_files.cluster_live_settings(self.settings),
+        )
+
+    def form(self) -> None:
+        """Copy 0 of each shard its primary, and the slots in equal ranges: command by command, as by hand."""
+        for server in self.servers:
+            self.answers(server)
+        ids = {server: self.itself(server).node_id for server in self.servers}
+        for i, shard in enumerate(self.shards):
+            first, next_first = (SLOTS * part // len(self.shards) for part in (i, i + 1))
+            self.ask(shard[0], "CLUSTER", "SET-CONFIG-EPOCH", i + 1)
+            self.ask(shard[0], "CLUSTER", "ADDSLOTSRANGE", first, next_first - 1)
+        for server in self.servers[1:]:
+            self.ask(self.servers[0], "CLUSTER", "MEET", self.address_of(server), server.listener.port)
+        for primary, *replicas in self.shards:
+            for replica in replicas:
+                wait_until(lambda: ids[primary] in self.known(replica), f"{replica.name} knows {primary.name}")  # noqa: B023
+                self.ask(replica, "CLUSTER", "REPLICATE", ids[primary])
+
+    def adopt(self, server: Server, primary: Server) -> None:
+        """Make a node that knows nobody a replica, as formation does."""
+        node_id = self.itself(primary).node_id
+        self.ask(primary, "CLUSTER", "MEET", self.address_of(server), server.listener.port)
+        wait_until(lambda: node_id in self.known(server), f"{server.name} knows {primary.name}")
+        self.ask(server, "CLUSTER", "REPLICATE", node_id)
+
+    def answers(self, server: Server) -> None:
+        """Waits until a node answers."""
+        wait_until(lambda: self.ask(server, "PING"), f"{server.name} answers")
+
+    def address_of(self, server: Server) -> str:
+        """The address that the engine gave to a node's container for now."""
+        networks = self.container(server).attrs["NetworkSettings"]["Networks"]
+        return str(networks[self.name]["IPAddress"])
+
+    def start_anew(self) -> None:
+        """From whatever state, or none: a new, formed cluster."""
+        self.remove()
+        self.start_all()
+        self.form()
+        self.wait_until_whole()
+
+    # What nodes know
+
+    def known(self, server: Server) -> dict[str, Known]:
+        """What a node knows (CLUSTER NODES), itself included, by node id."""
+        lines = [line.split(" ") for line in self.ask(server, "CLUSTER", "NODES").splitlines()]
+        return {
+            words[0]: Known(
+                words[0],
+                ",".join(words[1].split(",")[1:2]),
+                words[1].split(":")[0],
+                frozenset(words[2].split(",")),
+                words[3],
+                words[7] == "connected",
+                tuple(words[8:]),
+            )
+            for words in lines
+        }
+
+    def itself(self, server: Server) -> Known:
+        """What a node knows of itself."""
+        return next(each for each in self.known(server).values() if "myself" in each.flags)
+
+    def state(self, server: Server) -> str:
+        """``cluster_state`` of CLUSTER INFO."""
+        lines = self.ask(server, "CLUSTER", "INFO").splitlines()
+        return str(dict(line.split(":", 1) for line in lines if line)["cluster_state"])
+
+    def keys(self, server: Server) -> int:
+        """How many keys a node holds, be it linked with its primary or not."""
+        with self.client(server) as client:
+            return int(client.info("keyspace").get("db0", {}).get("keys", 0))
+
+    def primary_of(self, shard: int) -> Server:
+        """The one node of a shard that is a primary with slots; waits until there is one."""
+        return wait_until(lambda: self._primary_of(shard), f"one primary of shard {shard}")
+
+    def _primary_of(self, shard: int) -> Server | None:
+        running = [server for server in self.shards[shard] if self.container(server).status == "running"]
+        owners = []
+        for server in running:
+            with contextlib.suppress(*ANSWERS_LATER):
+                own = self.itself(server)
+                owners += [server] if own.is_primary and own.slots else []
+        return owners[0] if len(owners) == 1 else None
+
+    def replica_of(self, shard: int) -> Server:
+        """The first node of a shard that is not its primary."""
+        primary = self.primary_of(shard)
+        return next(server for server in self.shards[shard] if server != primary)
+
+    def owners(self) -> list[Server]:
+        """The primary of each shard, in order."""
+        return [self.primary_of(shard) for shard in range(len(self.shards))]
+
+    def wait_until_whole(self) -> None:
+        """Until every node agrees with every other, each shard has one primary, and replicas are in sync and proven."""
+        wait_until(self._whole, "every node agrees, and replicas are in sync")
+
+    def _whole(self) -> bool:
+        seen = set()
+        for server in self.servers:
+            known = self.known(server)
+            replication = self.replication(server)
+            if (
+                self.state(server) != "ok"
+                or {each.host for each in known.values()} != {each.name for each in self.servers}
+                or len(known) != len(self.servers)
+                or not all(each.linked for each in known.values())
+                or any(each.flags & {"fail", "fail?", "handshake", "noaddr"} for each in known.values())
+                or (replication["role"] == "slave" and replication["master_link_status"] != "up")
+                or self.config(server, "replica-serve-stale-data") != "yes"
+            ):
+                return False
+            seen.add(frozenset((each.node_id, each.primary, each.slots) for each in known.values()))
+        return len(seen) == 1
+
+    # Data
+
+    @contextlib.contextmanager
+    def cluster_client(self, user: str = "app") -> Iterator[RedisCluster]:
+        """A client of the whole cluster from the machine outside."""
+        client = RedisCluster(
+            host="127.0.0.1",
+            port=next(each for each in self.servers if self.container(each).status == "running").listener.port,
+            username=user,
+            password=self.passwords[user],
+            ssl=True,
+            ssl_ca_data=self.ca_certificate,
+            socket_timeout=5,
+            decode_responses=True,
+            address_remap=lambda address: ("127.0.0.1", address[1]),
+        )
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def write(self, count: int, prefix: str = "app:") -> dict[str, str]:
+        """Acknowledged writes of user ``app``, spread over the shards."""
+        values = {f"{prefix}{i}": f"value-{i}" for i in range(count)}
+        with self.cluster_client() as client:
+            for key, value in values.items():
+                assert client.set(key, value)
+        return values
+
+    def read(self, values: Mapping[str, str]) -> dict[str, str]:
+        """What the primaries have of these keys."""
+        with self.cluster_client() as client:
+            return {key: str(client.get(key)) for key in values}
+
+    def wait_until_copied(self) -> None:
+        """Until every replica has what its primary has."""
+        for primary, *others in self.shards:
+            expected = self.keys(primary)
+            for other in others:
+                wait_until(lambda: self.keys(other) == expected, f"{other.name} has every key")  # noqa: B023
