@@ -13,6 +13,7 @@ from typing import Any
 from redis.cluster import RedisCluster
 
 from components.formation import Access, Member
+from components.formation.cluster.observation import SYNC_DELAY, WITHHOLDING_SECONDS
 from components.formation.cluster.target import ClusterTarget, Shard
 from tests.processes.certificates import Authority
 from tests.processes.servers import PASSWORDS, Process, client_command, free_port_pair, wait_for
@@ -46,8 +47,15 @@ class ClusterProcess(Process):
         """Its CLUSTER NODES, split into words."""
         return [line.split(" ") for line in self.ask("CLUSTER", "NODES").splitlines()]
 
+    def _knows_others(self) -> bool:
+        """Whether it has been in a cluster, by what it remembers."""
+        remembered = self.folder / "nodes.conf"
+        lines = remembered.read_text().splitlines() if remembered.exists() else []
+        return any("myself" not in line for line in lines if not line.startswith("vars"))
+
     def _node_lines(self) -> list[str]:
-        settings = {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": "0", **self.settings}
+        delay = "0" if self._knows_others() else WITHHOLDING_SECONDS
+        settings = {"save": '""', "appendonly": "no", SYNC_DELAY: delay, **self.settings}
         return [
             *self._common_lines(),
             "cluster-enabled yes",
@@ -219,6 +227,7 @@ class Cluster:
         ids = {process.node_id for process in self.nodes}
         wait_for(lambda: all({line[0] for line in each.known()} == ids for each in self.nodes), "all know each other")
         for primary, *replicas in self.shards.values():
+            primary.ask("CONFIG", "SET", SYNC_DELAY, 0)
             for replica in replicas:
                 replica.ask("CLUSTER", "REPLICATE", primary.node_id)
         wait_for(self.agreed, "all nodes agree")
@@ -230,7 +239,9 @@ class Cluster:
             lines = process.known()
             if process.cluster_info()["cluster_state"] != "ok" or len(lines) != len(self.nodes):
                 return False
-            if any("fail" in line[2] or "handshake" in line[2] or ",localhost" not in line[1] for line in lines):
+            if any({"fail", "fail?", "handshake"} & set(line[2].split(",")) for line in lines):
+                return False
+            if any(",localhost" not in line[1] for line in lines):
                 return False
             info = process.info()
             if info["role"] == "slave" and info["master_link_status"] != "up":

@@ -11,9 +11,9 @@ from ..errors import FormationError
 from ..live_settings import change_live_settings
 from ..members import Member
 from ..steps import ChangeLiveSettings, Step
-from .observation import Observation, wanted_settings
+from .observation import SYNC_DELAY, Observation, wanted_settings
 from .slots import slot_ranges
-from .steps import Forget, Meet, Replicate, Reset, SetEpoch, TakeOver, TakeSlots
+from .steps import RELEASING, Forget, Meet, Release, Replicate, Reset, SetEpoch, TakeOver, TakeSlots
 from .target import ClusterTarget
 
 
@@ -40,6 +40,8 @@ def _apply(step: Step, target: ClusterTarget, observation: Observation, connecti
             connections.ask(member, "CLUSTER", "ADDSLOTSRANGE", *words)
         case SetEpoch():
             _set_epoch(connections, member, step.epoch)
+        case Release():
+            pass
         case Meet():
             others = [nodes[other] for other in step.others]
             without_errors(
@@ -60,6 +62,9 @@ def _apply(step: Step, target: ClusterTarget, observation: Observation, connecti
             _forget(connections, member, [node_id for node_id, _ in step.gone])
         case _:
             raise TypeError(f"no way to carry out {type(step).__name__}")
+    if isinstance(step, RELEASING) and nodes[step.member].withholds:
+        # Not kept by CONFIG REWRITE: as long as the node knows no other, it is to start like this again.
+        connections.ask(member, "CONFIG", "SET", SYNC_DELAY, target.live_settings.get(SYNC_DELAY, "0"))
 
 
 def _set_epoch(connections: Connections, member: Member, epoch: int) -> None:

@@ -17,6 +17,7 @@ from .apply import apply_step
 from .hand_over import hand_over_through
 from .observation import PRIMARY, Observation, fresh, observe, observe_through, slots_of
 from .plan import plan
+from .slot_migration import move_slots, settle
 from .slots import SlotMove, format_slots
 from .steps import HandOver, MoveSlots, SettleSlots
 from .target import ClusterTarget
@@ -85,16 +86,11 @@ def apply_stage(
         progress(step.describe())
     moves = [step for step in stage if isinstance(step, MoveSlots)]
     if moves:
-        from .slot_migration import move_slots
-
         wanted = [SlotMove(step.member, step.to, step.slots) for step in moves]
         move_slots(connections, target, observation, wanted, progress=progress)
-    unsettled = [step for step in stage if isinstance(step, SettleSlots)]
+    unsettled = {slot for step in stage if isinstance(step, SettleSlots) for slot in step.slots}
     if unsettled:
-        from .slot_migration import settle
-
-        opened = {step.member: observation.by_name[step.member].open_slots for step in unsettled}
-        settle(connections, target, observation, opened, progress=progress)
+        settle(connections, target, observation, unsettled, progress=progress)
 
     def carry_out(step: Step) -> str | FormationError:
         try:

@@ -24,6 +24,14 @@ PRIMARY = "primary"
 REPLICA = "replica"
 # Set to yes, a replica does not take over: what a cluster is given that is about to be destroyed.
 NO_FAILOVER = "cluster-replica-no-failover"
+# How long a primary waits before it sends its data to a new replica. A node that knows no other starts with the longer
+# time: it may have lost its data, and would else empty its replicas, which ask it for them before anybody has noticed.
+SYNC_DELAY = "repl-diskless-sync-delay"
+WITHHOLDING_SECONDS = "86400"
+# How many replicas a primary must have to accept a write. A primary that has just started asks for more than there can
+# be, until it is proven on its host that it was not replaced meanwhile.
+WRITE_REPLICAS = "min-replicas-to-write"
+MORE_THAN_THERE_ARE = "2147483647"
 
 Ranges = tuple[tuple[int, int], ...]
 """Slots as (first, last) pairs, both inclusive, in order."""
@@ -92,8 +100,9 @@ class NodeView:
     `offset`: its replication offset; `keys`: how many it holds; `memory_used`, `memory_max` and `dataset` (memory of
     the keys alone) are in bytes, and `memory_max` 0 means no limit. `knows`: its CLUSTER NODES. `unconnected`: the ids
     of nodes to which it has no link. `ip`: where other nodes reach it. `keys_in_unclaimed`: slots that no node claims,
-    of which it has keys. `stands_down`: it was told not to take over. `differing_settings`: directives whose live value
-    is not the wanted one -> (found, wanted), secrets masked.
+    of which it has keys. `stands_down`: it was told not to take over. `withholds`: it sends no replica its data yet.
+    `unproven`: it accepts no write, as it may have been replaced while it was away.
+    `differing_settings`: directives whose live value is not the wanted one -> (found, wanted), secrets masked.
     """
 
     name: str
@@ -120,6 +129,8 @@ class NodeView:
     knows: Knowledge = field(default_factory=Knowledge, repr=False)
     unconnected: frozenset[str] = frozenset()
     stands_down: bool = False
+    withholds: bool = False
+    unproven: bool = False
     cluster_enabled: bool = True
     version: str = ""
     differing_settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -335,7 +346,7 @@ def _ranges(owned: str) -> Ranges:
 
 
 def _observe_node(connections: Connections, member: Member, wanted: Mapping[str, str], reading: _Reading) -> NodeView:
-    names = ["cluster-announce-ip", NO_FAILOVER, *wanted]
+    names = ["cluster-announce-ip", NO_FAILOVER, SYNC_DELAY, WRITE_REPLICAS, *wanted]
     try:
         answers = connections.ask_all(
             member,
@@ -358,7 +369,9 @@ def _observe_node(connections: Connections, member: Member, wanted: Mapping[str,
     known = reading.read(nodes_text)
     itself = known.knowledge.nodes[known.node_id]
     replica = bool(itself.primary_id)
-    differing = live_settings.differing(wanted, found)
+    unproven = found.get(WRITE_REPLICAS) == MORE_THAN_THERE_ARE
+    kept = {key: value for key, value in wanted.items() if not (unproven and key == WRITE_REPLICAS)}
+    differing = live_settings.differing(kept, found)
     return NodeView(
         name=member.name,
         address=member.announced,
@@ -381,6 +394,8 @@ def _observe_node(connections: Connections, member: Member, wanted: Mapping[str,
         knows=known.knowledge,
         unconnected=known.unconnected,
         stands_down=found.get(NO_FAILOVER) == "yes",
+        unproven=unproven,
+        withholds=found.get(SYNC_DELAY) == WITHHOLDING_SECONDS,
         version=str(info.get("valkey_version") or info.get("redis_version", "")),
         differing_settings={
             key: (live_settings.shown(key, found.get(key, "")), live_settings.shown(key, value))
@@ -416,16 +431,16 @@ def _with_keys_of_unclaimed_slots(
         return observation
     members = {member.name: member for member in target.every_member}
 
-    def count(node: NodeView) -> tuple[int, ...]:
+    def count(name: str) -> tuple[int, ...]:
         commands: list[tuple[str | int, ...]] = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
         try:
-            counts: list[Any] = without_errors(connections.ask_all(members[node.name], *commands))
+            counts: list[Any] = without_errors(connections.ask_all(members[name], *commands))
         except redis.RedisError:
             return slots  # it may hold keys of all of them
         return tuple(slot for slot, keys in zip(slots, counts, strict=True) if keys)
 
-    found = in_parallel(holders, count)
-    counted = {node.name: replace(node, keys_in_unclaimed=held) for node, held in found.items()}
+    found = in_parallel([node.name for node in holders], count)
+    counted = {node.name: replace(node, keys_in_unclaimed=found[node.name]) for node in holders}
     return Observation(
         tuple(counted.get(node.name, node) for node in observation.nodes),
         tuple(counted.get(node.name, node) for node in observation.leaving),

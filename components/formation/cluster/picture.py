@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from .observation import PRIMARY, KnownNode, NodeView, Observation, slots_of
+from .observation import PRIMARY, KnownNode, NodeView, Observation, Ranges, slots_of
 from .slots import SLOT_COUNT
 from .steps import slots_in_words
 from .target import ClusterTarget
@@ -45,12 +45,16 @@ class Picture:
         for node_id in [*self.former]:
             self.silent.pop(node_id, None)
             self.strangers.pop(node_id, None)
-        #: whom anybody says to have slots -> these slots
+        #: who has slots, by its own account, or if it does not answer, by that of others -> these slots
         self.owners: dict[str, tuple[int, ...]] = {}
-        claims: dict[str, set[tuple[tuple[int, int], ...]]] = defaultdict(set)
+        claims: dict[str, set[Ranges]] = defaultdict(set)
         for knowledge in observation.knowledge:
             for ranges, node_id in knowledge.owners:
-                claims[node_id].add(ranges)
+                if node_id not in self.by_id:
+                    claims[node_id].add(ranges)
+        for node in observation.every_node:
+            if node.slots:
+                claims[node.node_id].add(node.slots)
         for node_id, several in claims.items():
             self.owners[node_id] = tuple(sorted({slot for ranges in several for slot in slots_of(ranges)}))
         self.followers: dict[str, list[NodeView]] = defaultdict(list)

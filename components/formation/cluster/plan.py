@@ -24,10 +24,12 @@ from .observation import PRIMARY, REPLICA, NodeView, Observation, fresh, unclaim
 from .picture import Picture, contradictions, not_of_this_cluster, owners_down, several_clusters, silent_members
 from .slots import fewest_moves, wanted_counts
 from .steps import (
+    RELEASING,
     Forget,
     HandOver,
     Meet,
     MoveSlots,
+    Release,
     Replicate,
     Reset,
     SetEpoch,
@@ -52,6 +54,8 @@ def plan(target: ClusterTarget, observation: Observation) -> Plan:
     unsettled = [*contradictions(picture), *owners_down(picture)]
     if unsettled:
         return Plan(waits=tuple(dict.fromkeys([*silent_members(picture), *unsettled])))
+    if not picture.owners and not picture.everybody_answers:
+        return Plan(waits=(*silent_members(picture), "no cluster yet: it begins when all members can be asked"))
     return _Planning(picture).plan()
 
 
@@ -91,6 +95,8 @@ class _Planning:
             self._join()
         if self.refusals:
             return Plan(waits=tuple(self.waits), refusals=tuple(self.refusals))
+        if any(isinstance(step, TakeOver) for step in self.steps):
+            return Plan((tuple(self.steps),), tuple(self.waits))
         if any(self.stages) or not (self.waits or self._disagreement()):
             self._balance_and_leave()
         if self.refusals:
@@ -109,8 +115,8 @@ class _Planning:
         stage: list[Step] = []
         for node_id in picture.former.keys() & picture.owners.keys():
             slots = picture.owners[node_id]
-            copies = [node for node in picture.followers.get(node_id, ()) if not node.loading]
-            if not picture.everybody_answers:
+            copies = picture.followers.get(node_id, ())
+            if not picture.everybody_answers or any(node.loading for node in copies):
                 self.waits.append(
                     f"{picture.name_of(node_id)}: has {slots_in_words(slots)} but is gone: cannot go on before all "
                     f"members can be asked"
@@ -166,7 +172,17 @@ class _Planning:
         self._take_unclaimed_slots()
         self._meet()
         self._replicate()
+        self._release()
         self._change_settings()
+
+    def _release(self) -> None:
+        """Who has a place, but got it by none of the steps before; ahead of the replicas that want its data."""
+        released = {step.member for step in self.steps if isinstance(step, RELEASING)}
+        placed = {primary.name for _, primary in self._shards()} | {
+            node.name for node in self.picture.nodes if node.primary_id
+        }
+        withholding = [node.name for node in self.picture.nodes if node.withholds and node.name in placed - released]
+        self.stages.insert(-1, [Release(name) for name in withholding])
 
     def _take_unclaimed_slots(self) -> None:
         """Slots that nobody claims go to who holds their keys, and else where there are too few."""
@@ -299,6 +315,11 @@ class _Planning:
                 if node.differing_settings
             ]
         )
+        self.waits += [
+            f"{node.name}: accepts no write before its host has proven that it is still the primary"
+            for node in self.picture.nodes
+            if node.unproven and node.slots
+        ]
 
     def _shards(self) -> list[tuple[Shard, NodeView]]:
         return [

@@ -14,7 +14,7 @@ from .formation import apply_stage
 from .hand_over import hand_over_through
 from .observation import PRIMARY, NodeView, Observation, count_slots, observe, observe_through
 from .plan import plan
-from .steps import Forget, Meet
+from .steps import Forget, Meet, TakeOver
 from .target import ClusterTarget
 
 _POLL_SECONDS = 0.1
@@ -172,7 +172,9 @@ def _of_member(current: Plan, name: str) -> tuple[Step, ...]:
     return tuple(
         step
         for step in current.stages[0]
-        if step.member == name or isinstance(step, Forget) or (isinstance(step, Meet) and name in step.others)
+        if step.member == name
+        or isinstance(step, Forget | TakeOver)
+        or (isinstance(step, Meet) and name in step.others)
     )
 
 

@@ -35,6 +35,15 @@ class SetEpoch(Step):
 
 
 @dataclass(frozen=True)
+class Release(Step):
+    """Let a node that was found to have its place send its data to replicas; see `observation.SYNC_DELAY`."""
+
+    def describe(self) -> str:
+        """One line for a preview."""
+        return f"{self.member}: has its place, may have replicas"
+
+
+@dataclass(frozen=True)
 class Meet(Step):
     """CLUSTER MEET with other members."""
 
@@ -55,6 +64,10 @@ class Replicate(Step):
     def describe(self) -> str:
         """One line for a preview."""
         return f"{self.member}: replicate {self.primary}"
+
+
+# The steps that give a node its place, after which it may send its data to replicas (`observation.SYNC_DELAY`).
+RELEASING = (TakeSlots, SetEpoch, Release, Replicate)
 
 
 @dataclass(frozen=True)
