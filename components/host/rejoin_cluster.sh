@@ -1,24 +1,39 @@
 #!/bin/sh
-# Gives a node of a Redis Cluster that has just started its links again, without Pulumi. Ends when every member is linked and the
-# node is proven: a replica in sync, or a primary with slots.
+# Gives a node of a Redis Cluster that has just started its links again, without Pulumi, and lets it serve all it has once it is
+# proven: as a replica in sync, or as a primary that a majority of the primaries knows as the owner of its slots. Ends when it is
+# proven and has heard every member.
+# Argument: min-replicas-to-write as it should be, if start.sh gave the node more than it can have, so that it accepts no write.
 set -u
 config=/etc/redis-production
+write_replicas=$1
 . "$config/node.env" # NODE_HOST, NODE_PORT
 . "$config/ask.sh"
 . "$config/members.sh"
 say() { printf 'rejoin: %s\n' "$*"; }
 
-# Whether the node holds the deployment's data. As a primary it does: it started as one only because its data are the newest
-# (wait.sh), or got its slots since.
-holds_data() {
+# Whether a majority of the primaries, this one included, sees slots with it. Redis itself takes every member for reachable until
+# one cluster-node-timeout has passed, and a primary that was replaced while it was away would accept writes that long.
+is_confirmed() {
+  own=$(printf '%s\n' "$nodes" | awk '$3 ~ /myself/ { print $1 }')
+  agree=1
+  while read -r id host port _ _ _ heard slots; do
+    [ "$slots" = yes ] && [ "$heard" = yes ] || continue
+    ! echo CLUSTER NODES | ask "$host" "$port" | grep -qE "^$own ([^ ]+ ){7}[0-9]" || agree=$((agree + 1))
+  done <<EOF
+$(printf '%s\n' "$nodes" | members)
+EOF
+  [ $((agree * 2)) -gt "$(printf '%s\n' "$nodes" | primaries)" ]
+}
+
+is_proven() {
   case $(printf '%s\n' "$nodes" | awk '$3 ~ /myself/ { print ($3 ~ /slave/ ? "replica" : ($9 ~ /^[0-9]/ ? "primary" : "")) }') in
-    primary) return 0 ;;
+    primary) is_confirmed ;;
     replica) redis INFO replication | grep -q '^master_link_status:up$' ;;
     *) return 1 ;;
   esac
 }
 
-# A member that is not linked, and whose host name says another address than the one known. A node that answers there is
+# A member that has not been heard, and whose host name says another address than the one known. A node that answers there is
 # introduced (Redis then corrects the address of a node it knows) only if it is that member: it has a certificate of the
 # deployment's authority and answers with the member's id, so that neither a stranger nor a node that has left is let in.
 meet() { # id host port bus-port address
@@ -36,19 +51,19 @@ while :; do
   [ $rounds -lt 60 ] || pause=5 # it is not over in a moment: leave the machine to others
   nodes=$(redis CLUSTER NODES)
   case $nodes in *myself*) ;; *) continue ;; esac # it does not answer yet
-  if [ $proven = no ] && holds_data; then
-    prove
-    rm -f /data/found
-    proven=yes
-    say "$NODE_HOST:$NODE_PORT holds the data of its place"
-  fi
   missing=0
-  while read -r id host port bus address _ link _; do
-    [ "$link" = disconnected ] || continue
+  while read -r id host port bus address _ heard _; do
+    [ "$heard" = no ] || continue
     missing=$((missing + 1))
     meet "$id" "$host" "$port" "$bus" "$address"
   done <<EOF
 $(printf '%s\n' "$nodes" | members)
 EOF
+  if [ $proven = no ] && is_proven; then
+    prove ${write_replicas:+min-replicas-to-write "$write_replicas"}
+    rm -f /data/found
+    proven=yes
+    say "$NODE_HOST:$NODE_PORT is proven"
+  fi
   [ $proven = no ] || [ $missing -gt 0 ] || exit 0
 done

@@ -27,9 +27,9 @@ finish() {
 read -r own epoch slot <<EOF
 $(awk '$3 ~ /myself/ && $3 ~ /master/ && $9 ~ /^[0-9]/ { split($9, slot, "-"); print $1, $7, slot[1] }' nodes.conf)
 EOF
-rm -f waiting
 [ -n "$own" ] && [ "$loaded" != complete ] || exit 0
 touch waiting # for health.sh
+rm -f go-on   # made by an operator who knows that this node has the best data left
 
 # When it wrote last: what a replica that was linked then does not have is not in this node's files either.
 wrote=0
@@ -61,12 +61,11 @@ follow() {
 }
 
 # Asks every member. What it finds: replicas that do not answer ($silent); of the others the one to hand over to, if any may have
-# newer data ($best); whether one holds keys, as old as they may be ($holder); how many primaries answer ($primaries).
+# newer data ($best); whether one holds keys, as old as they may be ($holder); how many primaries answer, this one included ($answering).
 look() {
-  silent= best= best_offset=-1 holder= holder_offset=-1 primaries=1 all_primaries=1
+  silent= best= best_offset=-1 holder= holder_offset=-1 answering=1
   while read -r id host port _ _ primary _ slots; do
     [ -n "$id" ] || continue
-    [ "$slots" = no ] || all_primaries=$((all_primaries + 1))
     view=$(printf 'CLUSTER MYID\nCLUSTER NODES\nINFO replication\nINFO keyspace\n' | ask "$host" "$port")
     case $(printf '%s\n' "$view" | head -n 1) in
       "$id") ;;
@@ -81,8 +80,8 @@ look() {
       follow "$line"
       finish "another node has taken over: following $(printf '%s\n' "$line" | cut -d ' ' -f 2)"
     fi
-    [ "$slots" = no ] || primaries=$((primaries + 1))
-    [ "$primary" = "$own" ] || continue
+    [ "$slots" = no ] || answering=$((answering + 1))
+    printf '%s\n' "$view" | grep -q " myself,slave $own " || continue
     offset=$(field slave_repl_offset)
     if field db0 | grep -q . && [ "${offset:-0}" -gt "$holder_offset" ]; then
       holder="$host:$port" holder_offset=$offset
@@ -105,7 +104,10 @@ while :; do
     partial) heir=$best ;;
     *) heir=$holder ;;
   esac
-  if [ -z "$heir$silent" ]; then
+  if [ -e go-on ]; then
+    rm -f go-on
+    finish "an operator says so: going on as the primary"
+  elif [ -z "$heir$silent" ]; then
     finish "no replica can have newer data than this node ($loaded): going on as the primary"
   elif [ $waited -lt $patience ] || { [ -n "$heir" ] && [ -n "$silent" ]; }; then
     say "its data ($loaded) may not be the newest: waiting for a replica to take over (newer: ${heir:-none}; do not answer:${silent:- none})"
@@ -114,7 +116,7 @@ while :; do
     # behind this node's back: so the slots are this node's to hand over.
     say "no replica has taken over in $waited s: handing over to $heir"
     echo CLUSTER FAILOVER TAKEOVER | ask "${heir%:*}" "${heir##*:}" >/dev/null
-  elif [ "$loaded" = partial ] && [ $((primaries * 2)) -gt $all_primaries ]; then
+  elif [ "$loaded" = partial ] && [ $((answering * 2)) -gt "$(primaries <nodes.conf)" ]; then
     finish "not within $waited s:$silent; a majority of the primaries knows of no other owner: going on as the primary"
   else
     say "its data ($loaded) may not be the newest: waiting for$silent"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from docker.models.containers import Container
 from redis.cluster import RedisCluster
 
 from components import config_files
 from components.config_files import CLUSTER_USERS, Listener
-from components.formation.cluster.target import ClusterTarget, Shard
+from components.formation import Access
+from components.formation.cluster import ClusterTarget, Shard, form
 from components.settings import MEBIBYTE, RedisClusterSettings
 from tests.host.containers import ANSWERS_LATER, NodeContainers, Server, free_port, member_of, wait_until
 
-SLOTS = 16384
 NODE_TIMEOUT_SECONDS = 2
 
 
@@ -88,27 +90,8 @@ class ClusterContainers(NodeContainers[RedisClusterSettings]):
         )
 
     def form(self) -> None:
-        """Copy 0 of each shard its primary, and the slots in equal ranges: command by command, as by hand."""
-        for server in self.servers:
-            self.answers(server)
-        ids = {server: self.itself(server).node_id for server in self.servers}
-        for i, shard in enumerate(self.shards):
-            first, next_first = (SLOTS * part // len(self.shards) for part in (i, i + 1))
-            self.ask(shard[0], "CLUSTER", "SET-CONFIG-EPOCH", i + 1)
-            self.ask(shard[0], "CLUSTER", "ADDSLOTSRANGE", first, next_first - 1)
-        for server in self.servers[1:]:
-            self.ask(self.servers[0], "CLUSTER", "MEET", self.address_of(server), server.listener.port)
-        for primary, *replicas in self.shards:
-            for replica in replicas:
-                wait_until(lambda: ids[primary] in self.known(replica), f"{replica.name} knows {primary.name}")  # noqa: B023
-                self.ask(replica, "CLUSTER", "REPLICATE", ids[primary])
-
-    def adopt(self, server: Server, primary: Server) -> None:
-        """Make a node that knows nobody a replica, as formation does."""
-        node_id = self.itself(primary).node_id
-        self.ask(primary, "CLUSTER", "MEET", self.address_of(server), server.listener.port)
-        wait_until(lambda: node_id in self.known(server), f"{server.name} knows {primary.name}")
-        self.ask(server, "CLUSTER", "REPLICATE", node_id)
+        access = Access("admin", self.passwords["admin"], self.ca_certificate)
+        form(self.target, access, progress=print, timeout_seconds=150)
 
     def answers(self, server: Server) -> None:
         """Waits until a node answers."""
@@ -116,8 +99,24 @@ class ClusterContainers(NodeContainers[RedisClusterSettings]):
 
     def address_of(self, server: Server) -> str:
         """The address that the engine gave to a node's container for now."""
-        networks = self.container(server).attrs["NetworkSettings"]["Networks"]
-        return str(networks[self.name]["IPAddress"])
+        return self.address_on(self.container(server))
+
+    def address_on(self, container: Container) -> str:
+        """The address that a container has on this cluster's network."""
+        container.reload()
+        return str((container.attrs or {})["NetworkSettings"]["Networks"][self.name]["IPAddress"])
+
+    def join_network(self, container: Container, alias: str) -> None:
+        """Let a container of another deployment be found under a name on this cluster's network."""
+        self.engine.networks.get(self.name).connect(container, aliases=[alias])
+
+    def change(self, **values: Any) -> None:
+        """Give every node files with other settings, and restart all at once: nothing else holds the data."""
+        changed = dataclasses.replace(self.settings, **values)
+        for server in self.servers:
+            self.write_files(server, self.files(server, changed))
+        self.kill(*self.servers)
+        self.start(*self.servers)
 
     def start_anew(self) -> None:
         """From whatever state, or none: a new, formed cluster."""
@@ -158,6 +157,12 @@ class ClusterContainers(NodeContainers[RedisClusterSettings]):
         with self.client(server) as client:
             return int(client.info("keyspace").get("db0", {}).get("keys", 0))
 
+    def owns(self, server: Server, key: str) -> bool:
+        """Whether a node takes the slot of a key for its own."""
+        slot = int(self.ask(server, "CLUSTER", "KEYSLOT", key))
+        ranges = [slots.partition("-")[::2] for slots in self.itself(server).slots]
+        return any(int(first) <= slot <= int(last or first) for first, last in ranges)
+
     def primary_of(self, shard: int) -> Server:
         """The one node of a shard that is a primary with slots; waits until there is one."""
         return wait_until(lambda: self._primary_of(shard), f"one primary of shard {shard}")
@@ -180,11 +185,12 @@ class ClusterContainers(NodeContainers[RedisClusterSettings]):
         """The primary of each shard, in order."""
         return [self.primary_of(shard) for shard in range(len(self.shards))]
 
-    def wait_until_whole(self) -> None:
+    def wait_until_whole(self, seconds: float = 150) -> None:
         """Until every node agrees with every other, each shard has one primary, and replicas are in sync and proven."""
-        wait_until(self._whole, "every node agrees, and replicas are in sync")
+        wait_until(self.whole, "every node agrees, and replicas are in sync", seconds)
 
-    def _whole(self) -> bool:
+    def whole(self) -> bool:
+        """Whether it is so now."""
         seen = set()
         for server in self.servers:
             known = self.known(server)
