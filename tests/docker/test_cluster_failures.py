@@ -8,8 +8,9 @@ import time
 import pytest
 
 from tests.docker.cluster_load import ClusterLoad
+from tests.docker.conftest import MakeStack
 from tests.docker.stack import LiveCluster, PulumiStack
-from tests.docker.test_failures import assert_nothing_to_do
+from tests.docker.test_failures import assert_nothing_to_do, wipe
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
 
@@ -69,7 +70,6 @@ def test_killed_primary_and_its_only_replica_bring_everything_back(shared_cluste
         live.container(name).start()
     live.wait_until_healthy()
     assert_there(live, values)
-    assert_nothing_to_do(shared_cluster)
 
 
 def test_all_containers_restarted_at_once(shared_cluster: PulumiStack) -> None:
@@ -105,3 +105,37 @@ def test_a_container_removed_by_hand_is_brought_back_alone(shared_cluster: Pulum
     assert {name: at for name, at in live.started().items() if name != removed} == others
     assert_there(live, values)
     assert_nothing_to_do(shared_cluster)
+
+
+@pytest.mark.long
+def test_data_volumes_outlive_destroy_and_are_found_again(make_stack: MakeStack) -> None:
+    stack = make_stack(topology="cluster", **{"retain-data": True})
+    stack.up()
+    values = written(stack.cluster(), "kept")
+    stack.destroy()
+    volumes = [f"volume {stack.deployment_name}-redis-{shard}-{copy}-data" for shard in range(3) for copy in range(2)]
+    assert sorted(stack.left_on_the_engine()) == volumes, "only the data volumes stay"
+    stack.up()
+    live = stack.cluster()
+    live.wait_until_healthy()
+    assert_there(live, values)
+    assert_nothing_to_do(stack)
+
+
+@pytest.mark.long
+def test_a_replica_and_a_primary_that_lost_their_data_get_it_from_each_other(make_stack: MakeStack) -> None:
+    stack = make_stack(topology="cluster")
+    stack.up()
+    live = stack.cluster()
+    values = written(live, "wiped")
+    replica = next(name for name in live.replicas() if name.startswith("cache-redis-0-"))
+    for name in (replica, live.primaries()["cache-redis-1"]):
+        container = live.container(name)
+        container.kill()
+        wipe(live, str(container.name))
+        container.start()
+    stack.up()
+    live.wait_until_healthy()
+    live.assert_no_stale_entries()
+    assert_there(live, values)
+    assert_nothing_to_do(stack)

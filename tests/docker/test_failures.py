@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.docker.conftest import MakeStack
-from tests.docker.stack import Live, PulumiStack
+from tests.docker.stack import Live, LiveMembers, PulumiStack
 from tests.docker.writer import Writer
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
@@ -124,7 +124,7 @@ def test_wiped_replica_resyncs_and_empties_nobody(stack: PulumiStack) -> None:
     assert_nothing_to_do(stack)
 
 
-def wipe(live: Live, host: str) -> None:
+def wipe(live: LiveMembers, host: str) -> None:
     """Empty a data volume."""
     live.engine.containers.run(
         live.engine.images.get("redis:8.0.2"),
