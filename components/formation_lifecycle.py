@@ -8,7 +8,7 @@ from typing import Any
 
 from pulumi.output import Unknown
 
-from .formation import FormationError
+from .formation import FormationError, FormationRefused
 from .formation.access_control import apply_access_control, reload_certificates
 from .formation_resource import WANTED
 from .live_deployment import Forecast, LiveDeployment, live_deployment
@@ -32,6 +32,13 @@ def planned(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
     restarts that Pulumi makes (a node that is made anew has no known generation at preview).
     Raises Impossible when a node holds more than it may from now on, or when formation would refuse.
     """
+    try:
+        return _planned(olds, news)
+    except FormationRefused as error:
+        raise Impossible("target", error.reasons) from None
+
+
+def _planned(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
     if not olds:
         forecast = live_deployment(news["target"], _NO_PASSWORDS, "").plan_for_new_nodes()
         _refuse(forecast)

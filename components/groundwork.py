@@ -15,6 +15,7 @@ from .nodes import Node, NodeKind, NodeSpec
 from .platforms.docker import DockerPlatform
 from .settings import NodeSettings
 from .tls import CertificateAuthority, NodeCertificate
+from .topology_resource import Topology
 
 
 class Groundwork:
@@ -80,6 +81,7 @@ class Groundwork:
     def create_node(
         self,
         gate: RollingGate,
+        topology: Topology,
         name: str,
         kind: NodeKind,
         listener: Listener,
@@ -89,7 +91,8 @@ class Groundwork:
     ) -> Node:
         """Make one node with its certificate; the files are by name within the node's configuration folder.
 
-        Redis takes changed ``files`` while it runs; a change of ``restart_files`` replaces the node.
+        Redis takes changed ``files`` while it runs; a change of ``restart_files`` replaces the node. Nothing is done
+        before ``topology`` has found the wanted one to be possible.
         """
         certificate = NodeCertificate(
             f"{name}-certificate",
@@ -122,7 +125,9 @@ class Groundwork:
             files={f"{CONFIG_FOLDER}/{path}": content for path, content in files.items()},
             restart_files={f"{CONFIG_FOLDER}/{path}": content for path, content in restart_files.items()},
         )
-        return self._platform.create_node(spec, pulumi.ResourceOptions.merge(self._children, gate.options))
+        after = pulumi.ResourceOptions(depends_on=[topology])
+        opts = pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions.merge(gate.options, after))
+        return self._platform.create_node(spec, opts)
 
 
 def address(listener: Listener) -> str:

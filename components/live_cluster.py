@@ -19,12 +19,18 @@ _ORDINALS = re.compile(r"(.+-redis-)(\d+-\d+)")
 
 
 class LiveCluster:
-    """See :class:`live_deployment.LiveDeployment`."""
+    """See :class:`live_deployment.LiveDeployment`.
+
+    Raises FormationRefused when the record's shards cannot be, such as one with two copies on the same host.
+    """
 
     def __init__(self, record: Mapping[str, Any], access: Access) -> None:
         self._record = record
         self.access = access
-        self._target = ClusterTarget.from_dict(record)
+        try:
+            self._target = ClusterTarget.from_dict(record)
+        except ValueError as error:
+            raise FormationRefused([str(error)]) from error
 
     @property
     def redis_nodes(self) -> Sequence[Member]:

@@ -78,7 +78,7 @@ class RedisCluster(pulumi.ComponentResource):
             ],
             "live_settings": live,
         }
-        Topology(f"{name}-topology", target, children)
+        topology = Topology(f"{name}-topology", target, children)
         gate = RollingGate(name, target, groundwork.passwords, groundwork.ca_certificate, listener_of)
         rules = config_files.cluster_acl_rules(settings)
         made = []
@@ -92,7 +92,9 @@ class RedisCluster(pulumi.ComponentResource):
             restart_files: dict[str, pulumi.Input[str]] = {
                 "redis.conf": groundwork.secret_file(partial(_redis_conf, settings, listener, node)),
             }
-            made.append(groundwork.create_node(gate, node, "redis", listener, settings.memory, files, restart_files))
+            made.append(
+                groundwork.create_node(gate, topology, node, "redis", listener, settings.memory, files, restart_files)
+            )
 
         formation = Formation(
             f"{name}-formation",

@@ -91,7 +91,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
             },
             "live_settings": live,
         }
-        Topology(f"{name}-topology", target, children)
+        topology = Topology(f"{name}-topology", target, children)
         gate = RollingGate(name, target, groundwork.passwords, groundwork.ca_certificate)
         rules = config_files.redis_acl_rules(settings)
         redis_nodes = []
@@ -106,7 +106,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
                 "redis.conf": groundwork.secret_file(partial(_redis_conf, settings, listener)),
             }
             redis_nodes.append(
-                groundwork.create_node(gate, node, "redis", listener, settings.memory, files, restart_files)
+                groundwork.create_node(gate, topology, node, "redis", listener, settings.memory, files, restart_files)
             )
         sentinel_nodes = []
         for node, listener in sentinels.items():
@@ -119,7 +119,9 @@ class ReplicatedRedis(pulumi.ComponentResource):
                 "sentinel.conf": groundwork.secret_file(partial(_sentinel_conf, settings, listener)),
             }
             sentinel_nodes.append(
-                groundwork.create_node(gate, node, "sentinel", listener, settings.sentinel_memory, files, restart_files)
+                groundwork.create_node(
+                    gate, topology, node, "sentinel", listener, settings.sentinel_memory, files, restart_files
+                )
             )
 
         formation = Formation(

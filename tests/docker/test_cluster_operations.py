@@ -99,6 +99,20 @@ def test_refused_at_preview(make_stack: MakeStack) -> None:
     assert stack.left_on_the_engine() == []
 
 
+def test_another_port_is_refused_before_a_node_is_touched(shared_cluster: PulumiStack) -> None:
+    live = shared_cluster.cluster()
+    before, port = live.started(), shared_cluster.config["port"]
+    shared_cluster.config["port"] = port + 100
+    try:
+        outcome = shared_cluster.up(check=False)
+    finally:
+        shared_cluster.config["port"] = port
+    assert outcome.code != 0
+    assert f"cache-redis-0-0 cannot move from port {port} to {port + 100}" in outcome.text
+    assert "Traceback" not in outcome.text
+    assert live.started() == before
+
+
 @pytest.mark.long
 def test_no_secret_is_shown_or_stored_in_the_open(make_stack: MakeStack) -> None:
     stack = make_stack(topology="cluster")

@@ -22,6 +22,7 @@ from components.hooks import RollingGate
 from components.live_cluster import LiveCluster
 from components.live_deployment import live_deployment
 from components.live_replication import LiveReplication
+from components.topology_resource import moved_members
 
 ACCESS = Access("admin", "password")
 PASSWORDS = {"admin": "password"}
@@ -201,6 +202,27 @@ def test_less_memory_than_a_node_uses_fails_the_preview(formation: Formation) ->
         planned(inputs(record()), inputs(record(maxmemory="400")))
 
 
+def test_two_copies_on_one_host_fail_the_preview() -> None:
+    target = record()
+    for member in target["shards"][1]["members"]:
+        member["host"] = "zone-a"
+
+    with pytest.raises(Impossible, match="cache-redis-1: several copies on zone-a: they would be lost together"):
+        planned({}, {"target": target})
+
+
+def test_another_port_fails_the_preview() -> None:
+    moved = record(4)
+    for shard in moved["shards"]:
+        for member in shard["members"]:
+            member["announced"]["port"] += 100
+
+    (problem,) = moved_members(record(), moved)
+    assert problem.startswith("port: cache-redis-0-0 cannot move from port 7000 to 7100, because ")
+    assert moved_members(record(), record(4)) == moved_members(record(4), record(3)) == []
+    assert moved_members({"nodes": []}, record()) == []
+
+
 LEFT_BEHIND = Address("cache-local-redis-3-0", 7030)
 
 
@@ -254,7 +276,14 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         hook: Any = hooks.before_delete[0]
         await hook.callback(pulumi.ResourceHookArgs(urn="", id="", name=name, type="", old_inputs={}, old_outputs={}))
 
-    return lambda name: asyncio.run(run(name))
+    def run_to_the_end(name: str) -> None:
+        loop = asyncio.new_event_loop()  # asyncio.run would leave the thread without one, which Pulumi's mocks need
+        try:
+            loop.run_until_complete(run(name))
+        finally:
+            loop.close()
+
+    return run_to_the_end
 
 
 def _keep_callback(self: Any, name: str, callback: Any, *_: Any) -> None:
