@@ -162,7 +162,8 @@ class _Planning:
         """A member that leaves, has slots, and is replicated by members that stay."""
         for node in answering:
             followed = self.picture.by_id.get(node.primary_id)
-            if followed is not None and followed in self.picture.observation.leaving and self.owned.get(followed.name):
+            taken = followed in self.primaries.values()
+            if followed in self.picture.observation.leaving and not taken and self.owned.get(followed.name):
                 return followed
         return None
 
@@ -335,6 +336,8 @@ class _Planning:
         if len(self.primaries) < len(self.picture.target.shards) or not self.picture.everybody_answers:
             return
         self._hand_over()
+        if any(primary in self.picture.observation.leaving for primary in self.primaries.values()):
+            return
         if self.waits and not any(self.stages):
             return
         self._settle()
