@@ -136,17 +136,16 @@ class Watcher:
 
 @pytest.mark.long
 def test_too_little_memory_on_the_shards_that_stay_is_refused_at_preview(make_stack: MakeStack) -> None:
-    stack = make_stack(topology="cluster", **{"shards": 4, "replicas-per-shard": 0, "memory": "64mb"})
+    stack = make_stack(topology="cluster", **{"shards": 5, "replicas-per-shard": 0, "memory": "64mb"})
     stack.up()
     client = stack.cluster().client()
-    for number in range(150):
-        client.set(f"big:{number}", "x" * 300_000)
+    for number in range(600):
+        client.set(f"big:{number}", "x" * 100_000)  # 12 MB for each of five shards, 20 MB for each of three
     stack.config["shards"] = 3
     outcome = stack.preview(check=False)
     assert outcome.code != 0
     assert "more than its maxmemory" in outcome.text, outcome.text
     assert "Traceback" not in outcome.text
-    stack.config["shards"] = 4
     stack.cluster().wait_until_healthy()
 
 
