@@ -18,6 +18,7 @@ Where it is interrupted, `slot_migration.settle` finds what to do from which sid
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -155,6 +156,7 @@ class KeyMover:
         self._limits = limits
         self._tally = tally
         self._bytes_at_once = float(_FIRST_BYTES)
+        self._imported: set[int] = set()
         self._wires: list[Wire] = []
         try:
             self._source = self._wire(source)
@@ -182,12 +184,15 @@ class KeyMover:
     def move(self, slots: Collection[int]) -> None:
         """Moves slots that the source owns, until done or until the tally says that everybody stops."""
         waiting = deque(_Slot(slot) for slot in slots)
-        while waiting and not self._tally.stopped.is_set():
-            batch = [waiting.popleft() for _ in range(min(self._limits.open_slots, len(waiting)))]
-            self._import(batch)
-            missed = self._move_whole([slot for slot in batch if self._may_go_whole(slot)])
-            waiting.extendleft(missed)
-            self.finish([slot.number for slot in batch if not self._may_go_whole(slot) and slot not in missed])
+        try:
+            while waiting and not self._tally.stopped.is_set():
+                batch = [waiting.popleft() for _ in range(min(self._limits.open_slots, len(waiting)))]
+                self._import(batch)
+                missed = self._move_whole([slot for slot in batch if self._may_go_whole(slot)])
+                waiting.extendleft(missed)
+                self.finish([slot.number for slot in batch if not self._may_go_whole(slot) and slot not in missed])
+        finally:
+            self._abandon()
 
     def finish(self, slots: Sequence[int]) -> None:
         """Moves the keys that are left on the source part by part, then gives the slots away.
@@ -196,6 +201,7 @@ class KeyMover:
         imports; also for those that are migrating already.
         """
         for slot in slots:
+            self._imported.discard(slot)
             self._source.ask(command("CLUSTER", "SETSLOT", slot, "MIGRATING", self._target_id))
             while True:
                 keys = Keys(self._source.ask(command("CLUSTER", "GETKEYSINSLOT", slot, self._limits.keys_at_once))[0])
@@ -234,11 +240,28 @@ class KeyMover:
     def _import(self, batch: Sequence[_Slot]) -> None:
         """Opens slots on the target. What it has of them is left from an earlier attempt: the source has it all."""
         count = len(batch)
+        self._imported.update(slot.number for slot in batch)
         answers = self._target.ask(
             *(command("CLUSTER", "SETSLOT", slot.number, "IMPORTING", self._source_id) for slot in batch),
             *(command("CLUSTER", "COUNTKEYSINSLOT", slot.number) for slot in batch),
         )
         self.discard(slot.number for slot, keys in zip(batch, answers[count:], strict=True) if keys)
+
+    def _abandon(self) -> None:
+        """Closes what the target imports and the source still has all of, if the target can be asked.
+
+        A node does not learn by gossip who has a slot that it imports: should the source fail over, it would take the
+        slot for lost, and serve nobody (Redis source, cluster_legacy.c: clusterUpdateSlotsConfigWith).
+        """
+        if not self._imported:
+            return
+        slots, self._imported = self._imported, set()
+        with contextlib.suppress(FormationError):
+            self._target = self._wire(self._target.member)  # the other one may have answers that nobody waited for
+            try:
+                self.discard(slots)
+            finally:
+                self._target.ask(*(command("CLUSTER", "SETSLOT", slot, "STABLE") for slot in slots))
 
     def _may_go_whole(self, slot: _Slot) -> bool:
         return slot.attempts < self._limits.attempts and len(slot.keys) <= self._limits.keys_at_once
@@ -272,6 +295,7 @@ class KeyMover:
 
     def _release(self, slots: Sequence[_Slot]) -> dict[int, int]:
         """Step 3 for every slot: what the script answered, 0 also for a change that WATCH has seen."""
+        self._imported.difference_update(slot.number for slot in slots)
         for slot, lane in zip(slots, self._lanes, strict=False):
             release = command("EVAL", _RELEASE, len(slot.keys), keys=slot.keys, then=(slot.number, self._target_id))
             lane.send(command("MULTI"), release, command("EXEC"))
@@ -281,6 +305,8 @@ class KeyMover:
             # A key that has expired is not there any more: queueing is refused with ASK or the like.
             changed = executed is None or any(isinstance(answer, Exception) for answer in queued)
             outcomes[slot.number] = 0 if changed else int(lane.refused(lane.refused(executed)[0]))
+            if not outcomes[slot.number]:
+                self._imported.add(slot.number)
         return outcomes
 
     def _measure(self, slots: Sequence[_Slot]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -23,6 +24,8 @@ __all__ = ["Limits", "SlotMove", "move_slots", "settle"]
 
 _PAIRS_AT_ONCE = 32
 _PROGRESS_SECONDS = 1.0
+_SERVING_SECONDS = 20.0
+_POLL_SECONDS = 0.02
 
 _Pair = tuple[Member, Member]
 _Work = Callable[[], None]
@@ -94,8 +97,12 @@ def settle(
     members = {member.name: member for member in target.every_member}
     slots = sorted(set(slots))
     with Connections(connections.access, answer_timeout_seconds=PATIENCE_SECONDS, decode=False) as wires:
-        for slot in slots:
-            _Settlement(wires, target, members, now, slot, limits).settle()
+        settlements = [_Settlement(wires, target, members, now, slot, limits) for slot in slots]
+        told = {name for settlement in settlements for name in settlement.tell_who_owns_it()}
+        for name in sorted(told):
+            _wait_until_serving(wires, members[name])
+        for settlement in settlements:
+            settlement.settle()
     if slots:
         progress(f"settled slots {described(slots)}, which an interrupted move had left open")
 
@@ -120,6 +127,19 @@ def _check_owner(source: NodeView, slots: Collection[int]) -> None:
     migrating = {opened.slot for opened in source.open_slots if opened.migrating} & set(slots)
     if migrating:
         raise FormationError(f"{source.name}: slots {described(migrating)} are open from a move that was interrupted")
+
+
+def _wait_until_serving(wires: Connections, member: Member) -> None:
+    """Until a node that has just been told who has a slot serves its own slots again."""
+    wire = Wire(wires, member)
+    deadline = time.monotonic() + _SERVING_SECONDS
+    try:
+        while b"cluster_state:ok" not in wire.ask(command("CLUSTER", "INFO"))[0]:
+            if time.monotonic() > deadline:
+                raise FormationError(f"{member.name}: takes the cluster for down")
+            time.sleep(_POLL_SECONDS)
+    finally:
+        wire.close()
 
 
 def _has(view: NodeView, slot: int) -> bool:
@@ -168,13 +188,33 @@ class _Settlement:
             view.name: opened for view in self._primaries for opened in view.open_slots if opened.slot == slot
         }
 
-    def settle(self) -> None:
+    def tell_who_owns_it(self) -> list[str]:
+        """Tells the importing nodes, which do not learn it from others; returns which ones have been told."""
+        owner = self._owner()
+        importing = [
+            view
+            for view in self._primaries
+            if owner is not None
+            and view is not owner
+            and view.name in self._open
+            and not self._open[view.name].migrating
+        ]
+        for view in importing:
+            assert owner is not None
+            self._ask(view, command("CLUSTER", "SETSLOT", self._slot, "NODE", owner.node_id))
+        return [view.name for view in importing]
+
+    def _owner(self) -> NodeView | None:
+        # Two may claim it for the moment in which one has not heard of the other.
         owners = [view for view in self._primaries if _has(view, self._slot)]
-        if not owners:
+        return max(owners, key=lambda view: view.epoch, default=None)
+
+    def settle(self) -> None:
+        """Finishes the move of the slot, or rolls it back."""
+        owner = self._owner()
+        if owner is None:
             self._claim()
             return
-        # Two may claim it for the moment in which one has not heard of the other.
-        owner = max(owners, key=lambda view: view.epoch)
         opened = self._open.pop(owner.name, None)
         if opened is not None and opened.migrating:
             self._finish(owner, self._destination(opened.other_id, owner))
