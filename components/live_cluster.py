@@ -70,7 +70,7 @@ class LiveCluster:
 
     def is_needed(self, name: str) -> bool:
         """By what the nodes say."""
-        return is_formed(self._target, self.access, name)
+        return is_formed(self._as_it_stands(), self.access, name)
 
     def still_needed(self, name: str, host: str, port: int) -> str | None:
         """A node may go when the cluster knows that it has no slot."""
@@ -80,23 +80,56 @@ class LiveCluster:
 
     def next_to_stop(self, names: Sequence[str]) -> str:
         """Replicas, then primaries."""
-        return stop_order(self._target, observe(self._target, self.access), names)[0]
+        target = self._as_it_stands()
+        return stop_order(target, observe(target, self.access), names)[0]
 
     def make_safe_to_stop(self, name: str, replaced: Sequence[str], progress: Progress) -> None:
         """A primary is handed over within its shard. Raises FormationTimeout naming what was missing."""
         make_safe_to_stop(
-            self._target, self.access, name, prefer=replaced, progress=progress, timeout_seconds=TIMEOUT_SECONDS
+            self._as_it_stands(),
+            self.access,
+            name,
+            prefer=replaced,
+            progress=progress,
+            timeout_seconds=TIMEOUT_SECONDS,
         )
 
     def wait_until_back(self, name: str, progress: Progress) -> None:
         """Raises FormationTimeout naming what was missing."""
-        wait_until_back(self._target, self.access, name, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+        wait_until_back(self._as_it_stands(), self.access, name, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+
+    def _as_it_stands(self) -> ClusterTarget:
+        """The target without the nodes that have not joined yet, and with those that have not left yet as leaving.
+
+        Formation, which takes in the ones and lets go the others, comes after the restarts of the same ``up``.
+        """
+        observation = observe(self._target, self.access)
+        joined = {
+            node.address
+            for knowledge in observation.knowledge
+            if len(knowledge.nodes) > 1
+            for node in knowledge.nodes.values()
+        }
+        shards = [
+            replace(shard, members=members)
+            for shard in self._target.shards
+            if (members := tuple(member for member in shard.members if member.announced in joined))
+        ]
+        if not shards:
+            return self._target
+        return replace(self._target, shards=tuple(shards), leaving=self._left_behind(observation))
 
     def _take_in_those_left_behind(self) -> bool:
-        """Nodes of this deployment that joined when a run was interrupted, and that neither record names, leave too.
+        """Nodes that joined when a run was interrupted, and that neither record names, leave, too.
 
-        The cluster knows them, and their host names say whose they are. Returns whether there are any.
+        Returns whether there are any.
         """
+        left_behind = self._left_behind(observe(self._target, self.access))
+        self._target = replace(self._target, leaving=(*self._target.leaving, *left_behind))
+        return bool(left_behind)
+
+    def _left_behind(self, observation: Observation) -> tuple[Member, ...]:
+        """Nodes that the cluster knows and the target does not; host names say that they are this deployment's."""
         first = self._target.members[0]
         mine, _ = _divided(first.announced.host)
         name, _ = _divided(first.name)
@@ -109,13 +142,12 @@ class LiveCluster:
                 node.address,
                 Address(first.reach.host if len(hosts) == 1 else node.address.host, node.address.port),
             )
-            for knowledge in observe(self._target, self.access).knowledge
+            for knowledge in observation.knowledge
             for node in knowledge.nodes.values()
             for prefix, ordinals in [_divided(node.address.host)]
             if prefix == mine and ordinals and node.address not in known
         }
-        self._target = replace(self._target, leaving=(*self._target.leaving, *left_behind.values()))
-        return bool(left_behind)
+        return tuple(left_behind.values())
 
 
 def _divided(name: str) -> tuple[str, str]:

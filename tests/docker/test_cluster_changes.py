@@ -111,6 +111,24 @@ def test_a_restart_goes_one_node_at_a_time_and_loses_no_write(make_stack: MakeSt
     assert_nothing_to_do(stack)
 
 
+@pytest.mark.long
+def test_shards_and_restarts_in_one_go(make_stack: MakeStack) -> None:
+    stack = make_stack(topology="cluster")
+    stack.up()
+    with ClusterLoad(stack.cluster().client) as load:
+        load.wait_for_writes(100)
+        stack.config["redis-directives"] = {"tcp-backlog": 400}
+        changed_to(stack, shards=4)
+        stack.config["redis-directives"] = {"tcp-backlog": 300}
+        live = changed_to(stack, shards=3)
+        load.wait_for_writes(100)
+    assert load.errors == []
+    assert load.lost(live.client()) == []
+    for name in live.members:
+        assert live.node_client(name).config_get("tcp-backlog")["tcp-backlog"] == "300"
+    assert_nothing_to_do(stack)
+
+
 class Watcher:
     """Looks all the time how many nodes do not answer."""
 

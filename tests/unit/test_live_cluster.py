@@ -98,6 +98,7 @@ class Formation:
         return tuple(f"{address}: unknown" for address in self.strangers if address not in known)
 
     def _is_formed(self, target: ClusterTarget, access: Access, name: str) -> bool:
+        self.targets.append(target)
         return self.needed and name in {member.name for member in target.members}
 
     def _still_owns_slots(self, target: ClusterTarget, access: Access, announced: Address) -> str | None:
@@ -254,6 +255,24 @@ def test_strangers_stay_refused(formation: Formation, host: str) -> None:
 
 
 # The gate
+
+
+def test_the_gate_goes_by_who_has_joined_and_not_left(formation: Formation) -> None:
+    # Shard 3 is new and knows nobody; a copy of an earlier run is still there.
+    formation.strangers = tuple(
+        Address(f"cache-local-redis-{ordinals}", port)
+        for ordinals, port in (("0-0", 7000), ("0-1", 7001), ("1-0", 7010), ("2-0", 7020), ("2-2", 7022))
+    )
+    live = LiveCluster(record(4), ACCESS)
+
+    assert live.is_needed("cache-redis-0-1")
+    assert not live.is_needed("cache-redis-1-1")
+    assert not live.is_needed("cache-redis-3-0")
+    target = formation.targets[-1]
+    assert [member.name for member in target.members] == [
+        "cache-redis-0-0", "cache-redis-0-1", "cache-redis-1-0", "cache-redis-2-0",
+    ]  # fmt: skip
+    assert names(target) == ["cache-redis-2-2"]
 
 
 @pytest.fixture
