@@ -10,10 +10,13 @@ ask() { # host port, commands on standard input
 }
 redis() { printf '%s\n' "$*" | ask 127.0.0.1 "$NODE_PORT"; }
 
-# The node holds the deployment's data: from now on its files count as they are found, and it may serve what it has.
+# The node holds the deployment's data: from now on its files count as they are found, and it may serve what it has. It is tried
+# until Redis has noted it all: with an append-only file that is on, and not noted as such, the next start would read an old snapshot.
 prove() { # further CONFIG SET parameters
-  ! grep -q '^appendonly yes' "$config/live.conf" || redis CONFIG SET appendonly yes >/dev/null
-  redis CONFIG SET replica-serve-stale-data yes "$@" >/dev/null
-  redis CONFIG REWRITE >/dev/null
+  until { ! grep -q '^appendonly yes' "$config/live.conf" || does CONFIG SET appendonly yes; } &&
+    does CONFIG SET replica-serve-stale-data yes "$@" && does CONFIG REWRITE; do
+    sleep 0.5
+  done
   cat /proc/sys/kernel/random/boot_id >/data/boot.new && mv /data/boot.new /data/boot
 }
+does() { [ "$(redis "$@")" = OK ]; }
