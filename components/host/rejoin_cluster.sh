@@ -11,14 +11,15 @@ write_replicas=$1
 . "$config/members.sh"
 say() { printf 'rejoin: %s\n' "$*"; }
 
-# Whether a majority of the primaries, this one included, sees slots with it. Redis itself takes every member for reachable until
-# one cluster-node-timeout has passed, and a primary that was replaced while it was away would accept writes that long.
+# Whether a majority of the primaries, this one included, knows it as the owner of slots, and as well: as long as they take it
+# for failed, its replica may be elected. Redis itself takes every member for reachable until one cluster-node-timeout has passed,
+# and a primary that was replaced while it was away would accept writes that long.
 is_confirmed() {
   own=$(printf '%s\n' "$nodes" | awk '$3 ~ /myself/ { print $1 }')
   agree=1
   while read -r id host port _ _ _ heard slots; do
     [ "$slots" = yes ] && [ "$heard" = yes ] || continue
-    ! echo CLUSTER NODES | ask "$host" "$port" | grep -qE "^$own ([^ ]+ ){7}[0-9]" || agree=$((agree + 1))
+    ! echo CLUSTER NODES | ask "$host" "$port" | grep -qE "^$own [^ ]+ master - ([^ ]+ ){4}[0-9]" || agree=$((agree + 1))
   done <<EOF
 $(printf '%s\n' "$nodes" | members)
 EOF

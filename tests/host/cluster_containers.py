@@ -110,12 +110,31 @@ class ClusterContainers(NodeContainers[RedisClusterSettings]):
         """Let a container of another deployment be found under a name on this cluster's network."""
         self.engine.networks.get(self.name).connect(container, aliases=[alias])
 
+    def set_node_timeout(self, seconds: float) -> None:
+        """Change cluster-node-timeout on every node, for its next starts too."""
+        for server in self.servers:
+            self.ask(server, "CONFIG", "SET", "cluster-node-timeout", int(seconds * 1000))
+            self.ask(server, "CONFIG", "REWRITE")
+
+    def kill_all(self) -> None:
+        """Kill every node at one moment: none sees another die while the engine is at it.
+
+        They come back within the default cluster-node-timeout, which is longer than that of these tests.
+        """
+        self.set_node_timeout(15)
+        self.kill(*self.servers)
+
+    def wait_until_ready(self) -> None:
+        """Until a test can begin: the cluster is whole, and notices soon when a node dies."""
+        self.wait_until_whole(30)
+        self.set_node_timeout(NODE_TIMEOUT_SECONDS)
+
     def change(self, **values: Any) -> None:
         """Give every node files with other settings, and restart all at once: nothing else holds the data."""
         changed = dataclasses.replace(self.settings, **values)
         for server in self.servers:
             self.write_files(server, self.files(server, changed))
-        self.kill(*self.servers)
+        self.kill_all()
         self.start(*self.servers)
 
     def start_anew(self) -> None:

@@ -23,7 +23,7 @@ def everysec() -> Iterator[ClusterContainers]:
 @pytest.fixture
 def values(everysec: ClusterContainers) -> dict[str, str]:
     """Keys of this test alone in a whole cluster, acknowledged by the primaries and received by every replica."""
-    everysec.wait_until_whole()
+    everysec.wait_until_ready()
     written = everysec.write(60, f"app:{secrets.token_hex(4)}:")
     everysec.wait_until_copied()
     return written
@@ -45,7 +45,7 @@ def test_a_primary_whose_host_restarted_waits_for_the_replica_that_kept_running(
 
 def test_after_all_hosts_restarted_the_primaries_go_on(everysec: ClusterContainers, values: dict[str, str]) -> None:
     owners = everysec.owners()
-    everysec.kill(*everysec.servers)
+    everysec.kill_all()
     for server in everysec.servers:
         everysec.restart_host(server)
     everysec.start(*everysec.servers)
@@ -130,7 +130,7 @@ def none() -> Iterator[ClusterContainers]:
 
 
 def test_without_persistence_a_primary_that_restarts_does_not_empty_its_replica(none: ClusterContainers) -> None:
-    none.wait_until_whole()
+    none.wait_until_ready()
     values = none.write(60)
     none.wait_until_copied()
     old, heir = none.primary_of(0), none.replica_of(0)
@@ -144,10 +144,10 @@ def test_without_persistence_a_primary_that_restarts_does_not_empty_its_replica(
 
 @pytest.mark.long
 def test_without_persistence_all_killed_come_back_empty_and_whole(none: ClusterContainers) -> None:
-    none.wait_until_whole()
+    none.wait_until_ready()
     owners = none.owners()
     none.write(10)
-    none.kill(*none.servers)
+    none.kill_all()
     none.start(*none.servers)
 
     none.wait_until_whole()
@@ -181,7 +181,7 @@ def test_with_snapshots_the_replica_that_kept_running_is_newer(snapshots: Cluste
     owners = snapshots.owners()
     for server in snapshots.servers:
         snapshots.ask(server, "SAVE")
-    snapshots.kill(*snapshots.servers)
+    snapshots.kill_all()
     snapshots.start(*snapshots.servers)
     snapshots.wait_until_whole()
     assert snapshots.owners() == owners

@@ -26,7 +26,7 @@ def shared() -> Iterator[ClusterContainers]:
 def cluster(shared: ClusterContainers) -> ClusterContainers:
     """The shared cluster, whole again whatever the test before did to it."""
     try:
-        shared.wait_until_whole(30)
+        shared.wait_until_ready()
     except AssertionError:  # the test before failed half way
         shared.start_anew()
     return shared
@@ -84,7 +84,7 @@ def test_all_killed_at_once_and_started_in_any_order(cluster: ClusterContainers,
     values = cluster.write(60, f"app:{secrets.token_hex(4)}:")
     slots = {server: cluster.itself(server).slots for server in owners}
     addresses = {server: cluster.address_of(server) for server in cluster.servers}
-    cluster.kill(*cluster.servers)
+    cluster.kill_all()
     cluster.start(*[cluster.servers[int(index)] for index in order])
 
     cluster.wait_until_whole()
