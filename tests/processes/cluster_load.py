@@ -14,8 +14,8 @@ from components.formation.cluster.slots import slot_of
 from tests.processes.cluster_servers import Cluster
 
 BIG_BYTES = 50 * 1024**2
-# redis-py knows a node at localhost under another name than the one by which servers send clients to it. And there is no
-# formation here that would tell a primary that comes back that it may send its data to replicas.
+# redis-py knows a node at localhost under another name than the one by which servers send clients to it. And there is
+# no formation here that would tell a primary that comes back that it may send its data to replicas.
 SETTINGS = {"cluster-preferred-endpoint-type": "ip", "repl-diskless-sync-delay": "0"}
 
 
