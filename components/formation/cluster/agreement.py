@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from .observation import Knowledge, NodeView, Observation
 
+_NAMED_AT_MOST = 3
+
 
 def disagreement(observation: Observation) -> list[str]:
-    """Why the members of the target are not yet, or no longer, of one mind; empty when they are.
+    """Why the members are not yet, or no longer, of one mind; empty when they are.
 
-    All of them know each other and see each other well, with the same owner of every slot, and all serve.
+    All that stay, and those that leave as long as they have slots, know each other and see each other well, with the
+    same owner of every slot, and all serve.
     """
     nodes = [node for node in observation.nodes if node.reachable]
+    nodes += [node for node in observation.leaving if node.slots]
     ids = {node.node_id: node for node in nodes}
-    lines = []
     reference = nodes[0].knows.owners if nodes else ()
     opinions: dict[int, str] = {}
+    said: dict[str, list[str]] = defaultdict(list)
     for node in nodes:
         if id(node.knows) not in opinions:
             opinions[id(node.knows)] = _opinion(node.knows, ids, reference)
         if opinions[id(node.knows)]:
-            lines.append(f"{node.name}: {opinions[id(node.knows)]}")
+            said[opinions[id(node.knows)]].append(node.name)
         elif node.unconnected & ids.keys():
-            count = len(node.unconnected & ids.keys())
-            lines.append(f"{node.name}: has no link to {count} of {len(nodes) - 1} other members")
+            said[f"no link to {len(node.unconnected & ids.keys())} of {len(nodes) - 1} other members"].append(node.name)
         elif not node.state_ok:
-            lines.append(f"{node.name}: cluster_state is not ok yet")
-    return lines
+            said["cluster_state is not ok yet"].append(node.name)
+    return [f"{_names(names)}: {opinion}" for opinion, names in said.items()]
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED_AT_MOST else f"{names[0]} and {len(names) - 1} others"
 
 
 def _opinion(knowledge: Knowledge, ids: Mapping[str, NodeView], reference: object) -> str:

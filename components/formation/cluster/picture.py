@@ -19,10 +19,12 @@ class Picture:
         self.observation = observation
         self.by_id = observation.by_id
         self.nodes = observation.nodes
+        self._leaving = {node.name for node in observation.leaving}
         self.everybody_answers = all(node.reachable and not node.loading for node in observation.nodes)
         at = {(node.address.host, node.address.port): node for node in observation.every_node}
         # A node whose hostname has not got around yet is known by its IP address.
         at.update({(node.ip, node.address.port): node for node in observation.every_node if node.ip})
+        silent_at = {node.address.port: node for node in observation.every_node if not node.reachable}
         #: ids that no member answers to -> how each is known: of members that do not answer, former ones, and strangers
         self.silent: dict[str, NodeView] = {}
         self.former: dict[str, KnownNode] = {}
@@ -34,6 +36,9 @@ class Picture:
             for node_id in knowledge.ids - self.by_id.keys():
                 known = knowledge.nodes[node_id]
                 member = at.get((known.address.host, known.address.port))
+                if member is None and known.ip:
+                    # Only its IP address has got around yet: it may be a member that does not answer.
+                    member = silent_at.get(known.address.port)
                 if "noaddr" in known.flags or (member is not None and member.reachable):
                     # Another node answers at its address.
                     self.former[node_id] = _worst(self.former.get(node_id), known)
@@ -61,6 +66,10 @@ class Picture:
         for node in observation.every_node:
             if node.reachable and node.primary_id:
                 self.followers[node.primary_id].append(node)
+
+    def leaves(self, node: NodeView) -> bool:
+        """Whether a member is no part of the target any more."""
+        return node.name in self._leaving
 
     def name_of(self, node_id: str) -> str:
         """What to call a node of which only the id may be known."""

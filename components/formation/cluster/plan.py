@@ -162,8 +162,8 @@ class _Planning:
         """A member that leaves, has slots, and is replicated by members that stay."""
         for node in answering:
             followed = self.picture.by_id.get(node.primary_id)
-            taken = followed in self.primaries.values()
-            if followed in self.picture.observation.leaving and not taken and self.owned.get(followed.name):
+            taken = followed is not None and followed.name in {each.name for each in self.primaries.values()}
+            if followed is not None and not taken and self.owned.get(followed.name) and self.picture.leaves(followed):
                 return followed
         return None
 
@@ -248,7 +248,7 @@ class _Planning:
 
     def _meet(self) -> None:
         """Everybody is to know everybody; of two that do not know each other, one begins."""
-        nodes = [node for node in self.picture.nodes if node.reachable]
+        nodes = [node for node in self.picture.observation.every_node if node.reachable and self._takes_part(node)]
         ids = {node.node_id: place for place, node in enumerate(nodes)}
         lacking: dict[int, frozenset[str]] = {}
         for node in nodes:
@@ -273,6 +273,10 @@ class _Planning:
             if begins:
                 stage.append(Meet(node.name, begins))
         self.stages.append(stage)
+
+    def _takes_part(self, node: NodeView) -> bool:
+        """Whether a node is to know the others: it stays, or others need its slots before it leaves."""
+        return bool(node.slots) or not self.picture.leaves(node)
 
     def _replicate(self) -> None:
         stage: list[Step] = []
@@ -336,7 +340,7 @@ class _Planning:
         if len(self.primaries) < len(self.picture.target.shards) or not self.picture.everybody_answers:
             return
         self._hand_over()
-        if any(primary in self.picture.observation.leaving for primary in self.primaries.values()):
+        if any(self.picture.leaves(primary) for primary in self.primaries.values()):
             return
         if self.waits and not any(self.stages):
             return
@@ -349,7 +353,7 @@ class _Planning:
         stage: list[Step] = []
         by_name = self.picture.observation.by_name
         for shard, primary in self._shards():
-            if primary in self.picture.nodes:
+            if not self.picture.leaves(primary):
                 continue
             copies = [by_name[member.name] for member in shard.members]
             ready = [node for node in copies if node.primary_id == primary.node_id and node.link_up]
@@ -410,7 +414,7 @@ class _Planning:
                 continue  # gone already
             followed = picture.by_id.get(node.primary_id)
             # A copy stays as long as the primary that leaves with it needs one.
-            holder = followed if followed is not None and followed in picture.observation.leaving else node
+            holder = followed if followed is not None and picture.leaves(followed) else node
             if self._holds_something(holder):
                 self.waits.append(f"{node.name}: cannot leave yet: {holder.name} holds {holder.keys} keys")
                 continue
@@ -420,7 +424,7 @@ class _Planning:
         dead = {
             *picture.former,
             *(node_id for node_id, (known, _) in picture.strangers.items() if "fail" in known.flags),
-            *(node_id for node_id, member in picture.silent.items() if member in picture.observation.leaving),
+            *(node_id for node_id, member in picture.silent.items() if picture.leaves(member)),
         }
         gone.update({node_id: picture.name_of(node_id) for node_id in dead if node_id not in picture.owners})
         self.stages.append(self._forget(gone))

@@ -371,6 +371,16 @@ def test_nobody_leaves_and_no_slot_moves_while_somebody_is_missing() -> None:
     assert plan(target, observation).steps == ()
 
 
+def test_a_member_of_which_only_the_ip_address_is_known_is_no_stranger() -> None:
+    observation = down(healthy(), "redis-2-1")
+    known = dict(observation.nodes[0].knows.nodes)
+    known["redis-2-1"] = replace(known["redis-2-1"], address=Address("10.0.0.7", 6379), ip="10.0.0.7")
+    nodes = tuple(replace(node, knows=Knowledge(known)) if node.reachable else node for node in observation.nodes)
+    found = plan(TARGET, Observation(nodes))
+    assert found.refusals == ()
+    assert found.waits == ("redis-2-1: not reachable (refused): start it",)
+
+
 def test_two_clusters_are_refused() -> None:
     both = target_of(6, 1)
     one = healthy(ClusterTarget(both.shards[:3]))

@@ -219,7 +219,9 @@ def check_another_clusters_nodes_are_never_met(observation: Observation, found: 
     for step in found.steps:
         if isinstance(step, Meet):
             assert step.member not in step.others
-            assert set(step.others) <= {each.name for each in TARGET.members}
+            for other in (view(observation, name) for name in step.others):
+                assert other.reachable
+                assert other in observation.nodes or other.slots, "who leaves is needed only for its slots"
 
 
 def check_taking_over_is_the_last_resort(observation: Observation, found: Plan) -> None:
