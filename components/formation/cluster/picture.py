@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from .observation import PRIMARY, KnownNode, NodeView, Observation, Ranges, slots_of
+from .observation import PRIMARY, Knowledge, KnownNode, NodeView, Observation, Ranges, slots_of
 from .slots import SLOT_COUNT
 from .steps import slots_in_words
 from .target import ClusterTarget
@@ -19,34 +19,24 @@ class Picture:
         self.observation = observation
         self.by_id = observation.by_id
         self.nodes = observation.nodes
-        self._leaving = {node.name for node in observation.leaving}
         self.everybody_answers = all(node.reachable and not node.loading for node in observation.nodes)
-        at = {(node.address.host, node.address.port): node for node in observation.every_node}
-        # A node whose hostname has not got around yet is known by its IP address.
-        at.update({(node.ip, node.address.port): node for node in observation.every_node if node.ip})
-        silent_at = {node.address.port: node for node in observation.every_node if not node.reachable}
+        self._leaving = {node.name for node in observation.leaving}
         #: ids that no member answers to -> how each is known: of members that do not answer, former ones, and strangers
         self.silent: dict[str, NodeView] = {}
         self.former: dict[str, KnownNode] = {}
         self.strangers: dict[str, tuple[KnownNode, str]] = {}
-        knowing: dict[int, str] = {}
-        for node in observation.every_node:
-            knowing.setdefault(id(node.knows), node.name)
+        places = _Places(observation)
         for knowledge in observation.knowledge:
             for node_id in knowledge.ids - self.by_id.keys():
                 known = knowledge.nodes[node_id]
-                member = at.get((known.address.host, known.address.port))
-                if member is None and known.ip:
-                    # Only its IP address has got around yet: it may be a member that does not answer.
-                    member = silent_at.get(known.address.port)
-                if "noaddr" in known.flags or (member is not None and member.reachable):
-                    # Another node answers at its address.
-                    self.former[node_id] = _worst(self.former.get(node_id), known)
-                elif member is not None:
+                member = places.member_at(known)
+                if member is not None and not member.reachable:
                     self.silent[node_id] = member
+                elif member is not None or "noaddr" in known.flags:
+                    self.former[node_id] = _worst(self.former.get(node_id), known)
                 else:
-                    former, _ = self.strangers.get(node_id, (None, ""))
-                    self.strangers[node_id] = _worst(former, known), knowing[id(knowledge)]
+                    before, _ = self.strangers.get(node_id, (None, ""))
+                    self.strangers[node_id] = _worst(before, known), places.who_knows(knowledge)
         for node_id in [*self.former]:
             self.silent.pop(node_id, None)
             self.strangers.pop(node_id, None)
@@ -79,6 +69,34 @@ class Picture:
         known = self.former.get(node_id) or self.strangers.get(node_id, (None,))[0]
         place = f" at {known.address}" if known is not None and known.address.port else ""
         return f"the former node {node_id[:8]}{place}"
+
+
+class _Places:
+    """Which member is, or should be, where a node is known to be."""
+
+    def __init__(self, observation: Observation) -> None:
+        every = observation.every_node
+        self._at = {(node.address.host, node.address.port): node for node in every}
+        # A node whose hostname has not got around yet is known by its IP address.
+        self._at.update({(node.ip, node.address.port): node for node in every if node.ip})
+        silent = [node for node in every if not node.reachable]
+        self._silent_on_host = {node.address.host: node for node in silent}
+        self._silent_on_port = {node.address.port: node for node in silent}
+        self._names: dict[int, str] = {}
+        for node in every:
+            self._names.setdefault(id(node.knows), node.name)
+
+    def member_at(self, known: KnownNode) -> NodeView | None:
+        """The member that answers at the address of a node, or one that does not answer and may be that node."""
+        if "noaddr" in known.flags:
+            # Another node answered at its address, of which only the hostname is left.
+            return self._silent_on_host.get(known.address.host)
+        member = self._at.get((known.address.host, known.address.port))
+        return self._silent_on_port.get(known.address.port) if member is None and known.ip else member
+
+    def who_knows(self, knowledge: Knowledge) -> str:
+        """The name of the first member with this knowledge."""
+        return self._names[id(knowledge)]
 
 
 def _worst(one: KnownNode | None, other: KnownNode) -> KnownNode:

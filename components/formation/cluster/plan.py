@@ -311,13 +311,14 @@ class _Planning:
         return bool(self.picture.owners.get(node.primary_id)) and node.primary_id not in self.picture.by_id
 
     def _change_settings(self) -> None:
+        """A node that has just started may need other settings until it has its data or is proven."""
         self.stages.append(
             [
                 ChangeLiveSettings(
                     node.name, tuple((key, *values) for key, values in sorted(node.differing_settings.items()))
                 )
                 for node in self.picture.nodes
-                if node.differing_settings
+                if node.differing_settings and (node.link_up or (node.role == PRIMARY and not node.unproven))
             ]
         )
         self.waits += [
