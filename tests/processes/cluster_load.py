@@ -60,7 +60,7 @@ class Load:
         expected[f"ttl:{tag}"] = value
         client.mset_nonatomic({f"{{{tag}}}:a": value})
         expected[f"{{{tag}}}:a"] = value
-        with client.pipeline(transaction=True) as transaction:
+        with client.pipeline(transaction=True) as transaction:  # type: ignore[no-untyped-call]
             transaction.set(f"{{{tag}}}:b", value)
             transaction.set(f"{{{tag}}}:c", value)
             # New in every turn: a transaction of keys that exist and one that does not.
@@ -72,10 +72,10 @@ class Load:
         for key in (f"plain:{other}", f"ttl:{other}"):
             if key in expected:
                 found = client.get(key)
-                assert found == expected[key], f"{key} in slot {slot_of(key)}: {found} instead of {expected[key]}"
+                assert found == expected[key], f"{key} in slot {slot_of(key)}: {found!r} instead of {expected[key]}"
         if f"{{{other}}}:b" in expected:
-            found = client.mget(f"{{{other}}}:b", f"{{{other}}}:c")
-            assert found == [expected[f"{{{other}}}:b"]] * 2, f"{{{other}}}: {found}"
+            both = client.mget(f"{{{other}}}:b", f"{{{other}}}:c")
+            assert both == [expected[f"{{{other}}}:b"]] * 2, f"{{{other}}}: {both}"
 
     def check(self) -> int:
         """Reads back everything that was acknowledged; returns how much."""
@@ -85,7 +85,7 @@ class Load:
             for expected in self._expected:
                 for key, value in expected.items():
                     found = client.get(key)
-                    assert found == value, f"{key} in slot {slot_of(key)}: {found} instead of {value}"
+                    assert found == value, f"{key} in slot {slot_of(key)}: {found!r} instead of {value}"
                     count += 1
                     if key.startswith("ttl:"):
                         assert 0 < client.ttl(key) <= 1000

@@ -129,7 +129,9 @@ def contents(client: redis.Redis, slot: int) -> dict[bytes, tuple[object, bool]]
             return client.hgetall(name) if client.type(name) == b"hash" else client.smembers(name)
         return client.dump(name)
 
-    names: list[bytes] = client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+    names: list[bytes] = client.execute_command(  # type: ignore[no-untyped-call]
+        "CLUSTER", "GETKEYSINSLOT", slot, 1000
+    )
     return {name: (content(name), client.pttl(name) > 0) for name in names}
 
 

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from typing import Any
 
 import redis
@@ -14,6 +15,7 @@ from ..connection import Connections, reason
 from ..convergence import Progress
 from ..errors import FormationError, NodeUnreachable
 from ..members import Member
+from .atomic_migration import AtomicMover
 from .key_mover import KeyMover, Limits, Tally, described
 from .observation import PRIMARY, NodeView, Observation, observe_node, observe_through
 from .slots import SlotMove
@@ -50,16 +52,27 @@ def move_slots(
     members = {member.name: member for member in target.every_member}
     for move in moves:
         pairs[members[move.source], members[move.target]].extend(move.slots)
-    involved = {member for pair in pairs for member in pair}
-    views = {member: _primary(connections, member) for member in involved}
-    for (source, _), slots in pairs.items():
-        _check_owner(views[source], slots)
     others = [members[view.name] for view in observation.nodes if view.reachable and view.role == PRIMARY]
     tally = Tally(sum(map(len, pairs.values())))
-    with Connections(connections.access, answer_timeout_seconds=PATIENCE_SECONDS, decode=False) as wires:
+    with ExitStack() as stack:
+        wires = stack.enter_context(
+            Connections(connections.access, answer_timeout_seconds=PATIENCE_SECONDS, decode=False)
+        )
+        views = {member: _primary(connections, member) for pair in pairs for member in pair}
+        movers = {
+            pair: stack.enter_context(AtomicMover(wires, *pair, target_id=views[pair[1]].node_id, tally=tally))
+            for pair in pairs
+        }
+        for mover in movers.values():
+            mover.cancel()
+        for (source, _), slots in pairs.items():
+            _check_owner(_primary(connections, source), slots)
 
         def work(pair: _Pair) -> _Work:
             def move() -> None:
+                if movers[pair].possible:
+                    movers[pair].move(pairs[pair])
+                    return
                 ids = (views[pair[0]].node_id, views[pair[1]].node_id)
                 told = [other for other in others if other not in pair]
                 with KeyMover(wires, *pair, ids=ids, others=told, limits=limits, tally=tally) as mover:
