@@ -61,7 +61,7 @@ class PulumiStack:
         self.config: dict[str, Any] = {"memory": "128mb", "retain-data": False, **_of_the_topology(config), **config}
         self._environment = {
             **os.environ,
-            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}?metadata=skip",  # as airgap has it
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(8),
             "PULUMI_RUN_PROGRAM": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
