@@ -52,6 +52,12 @@ while :; do
   [ $rounds -lt 60 ] || pause=5 # it is not over in a moment: leave the machine to others
   nodes=$(redis CLUSTER NODES)
   case $nodes in *myself*) ;; *) continue ;; esac # it does not answer yet
+  if [ $proven = no ] && is_proven; then
+    prove ${write_replicas:+min-replicas-to-write "$write_replicas"}
+    rm -f /data/found
+    proven=yes
+    say "$NODE_HOST:$NODE_PORT is proven"
+  fi
   missing=0
   while read -r id host port bus address _ heard _; do
     [ "$heard" = no ] || continue
@@ -60,11 +66,5 @@ while :; do
   done <<EOF
 $(printf '%s\n' "$nodes" | members)
 EOF
-  if [ $proven = no ] && is_proven; then
-    prove ${write_replicas:+min-replicas-to-write "$write_replicas"}
-    rm -f /data/found
-    proven=yes
-    say "$NODE_HOST:$NODE_PORT is proven"
-  fi
   [ $proven = no ] || [ $missing -gt 0 ] || exit 0
 done

@@ -43,6 +43,7 @@ def test_a_primary_whose_host_restarted_waits_for_the_replica_that_kept_running(
     assert everysec.read(values) == values
 
 
+@pytest.mark.long
 def test_after_all_hosts_restarted_the_primaries_go_on(everysec: ClusterContainers, values: dict[str, str]) -> None:
     owners = everysec.owners()
     everysec.kill_all()
@@ -129,6 +130,7 @@ def none() -> Iterator[ClusterContainers]:
         yield containers
 
 
+@pytest.mark.long
 def test_without_persistence_a_primary_that_restarts_does_not_empty_its_replica(none: ClusterContainers) -> None:
     none.wait_until_ready()
     values = none.write(60)

@@ -50,6 +50,7 @@ def test_a_killed_primary_with_all_its_data_goes_on(cluster: ClusterContainers, 
     assert cluster.read(values) == values
 
 
+@pytest.mark.long
 def test_a_crashed_server_is_started_again_by_the_engine(cluster: ClusterContainers, values: dict[str, str]) -> None:
     primary = cluster.primary_of(1)
     started = cluster.container(primary).attrs["State"]["StartedAt"]
@@ -60,6 +61,7 @@ def test_a_crashed_server_is_started_again_by_the_engine(cluster: ClusterContain
     assert cluster.read(values) == values
 
 
+@pytest.mark.long
 def test_two_nodes_that_swap_their_addresses(cluster: ClusterContainers, values: dict[str, str]) -> None:
     pair = [cluster.replica_of(0), cluster.primary_of(1)]
     before = [cluster.address_of(server) for server in pair]
@@ -73,12 +75,12 @@ def test_two_nodes_that_swap_their_addresses(cluster: ClusterContainers, values:
 
 
 # Six nodes in the order of their start: primaries at first 0, 2 and 4.
-ORDERS = ["012345", "543210"]
+ORDERS = ["543210"]
 _DICE = random.Random(2)
-SHUFFLED = ["".join(_DICE.sample("012345", 6)) for _ in range(6)]
+OTHERS = ["012345", *("".join(_DICE.sample("012345", 6)) for _ in range(6))]
 
 
-@pytest.mark.parametrize("order", [*ORDERS, *(pytest.param(order, marks=pytest.mark.long) for order in SHUFFLED)])
+@pytest.mark.parametrize("order", [*ORDERS, *(pytest.param(order, marks=pytest.mark.long) for order in OTHERS)])
 def test_all_killed_at_once_and_started_in_any_order(cluster: ClusterContainers, order: str) -> None:
     owners = cluster.owners()
     values = cluster.write(60, f"app:{secrets.token_hex(4)}:")
@@ -91,9 +93,10 @@ def test_all_killed_at_once_and_started_in_any_order(cluster: ClusterContainers,
     assert cluster.owners() == owners
     assert {server: cluster.itself(server).slots for server in owners} == slots
     assert cluster.read(values) == values
-    assert order != ORDERS[1] or {server: cluster.address_of(server) for server in cluster.servers} != addresses
+    assert order != ORDERS[0] or {server: cluster.address_of(server) for server in cluster.servers} != addresses
 
 
+@pytest.mark.long
 def test_all_restarted_together(cluster: ClusterContainers, values: dict[str, str]) -> None:
     cluster.each(cluster.servers, lambda server: cluster.container(server).restart(timeout=20))
 
@@ -101,6 +104,7 @@ def test_all_restarted_together(cluster: ClusterContainers, values: dict[str, st
     assert cluster.read(values) == values
 
 
+@pytest.mark.long
 def test_a_failover_and_the_old_primary_returns_as_a_replica(
     cluster: ClusterContainers, values: dict[str, str]
 ) -> None:
@@ -116,6 +120,7 @@ def test_a_failover_and_the_old_primary_returns_as_a_replica(
     assert cluster.read({**values, **more}) == {**values, **more}
 
 
+@pytest.mark.long
 def test_all_killed_after_a_failover_with_the_old_primary_first(
     cluster: ClusterContainers, values: dict[str, str]
 ) -> None:
@@ -164,6 +169,7 @@ def test_a_primary_without_its_data_waits_for_a_replica(cluster: ClusterContaine
     assert "another node has taken over: following" in cluster.log(lost)
 
 
+@pytest.mark.long
 def test_a_node_that_waits_is_alive(cluster: ClusterContainers, values: dict[str, str]) -> None:
     lost, heir = cluster.primary_of(1), cluster.replica_of(1)
     cluster.kill(lost, heir)
@@ -208,6 +214,7 @@ def test_a_wiped_replica_is_a_stranger_until_formation_adopts_it(
     assert former not in cluster.known(others[0])
 
 
+@pytest.mark.long
 def test_every_primary_without_its_data_at_once(cluster: ClusterContainers, values: dict[str, str]) -> None:
     owners = cluster.owners()
     heirs = [cluster.replica_of(shard) for shard in range(3)]
