@@ -55,10 +55,17 @@ def hand_made(*, down_after_milliseconds: int, failover_timeout_milliseconds: in
 
 
 @contextmanager
-def hand_made_cluster(*, node_timeout_milliseconds: int, tls: bool) -> Iterator[HandMade]:
-    """Six Redis servers, three shards with a replica each; removed at the end. Raises HandMadeFailed."""
+def hand_made_cluster(
+    *, node_timeout_milliseconds: int, sync_delay_seconds: int = 5, tls: bool = False
+) -> Iterator[HandMade]:
+    """Six Redis servers, three shards with a replica each; removed at the end.
+
+    ``sync_delay_seconds``: how long a primary waits for further replicas before it sends its data; Redis's default.
+    Raises HandMadeFailed.
+    """
     (port,) = free_ports(1)
-    with _made_by("by_hand_cluster.sh", [port, node_timeout_milliseconds], port, (), tls) as made:
+    arguments = [port, node_timeout_milliseconds, sync_delay_seconds]
+    with _made_by("by_hand_cluster.sh", arguments, port, (), tls) as made:
         yield made
 
 

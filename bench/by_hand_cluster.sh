@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # What a practised operator's script does with docker run and `redis-cli --cluster create`: six Redis servers on a network and
 # volumes of their own, ports on loopback, the same persistence; three shards with a replica each. The containers start side by
-# side, full syncs start at once (Redis's default waits 5 s). No ACLs, no hardening; in plain text, or TLS with one certificate
-# for all: as fast as it gets.
+# side, nothing sleeps longer than a moment. No ACLs, no hardening; in plain text, or TLS with one certificate for all.
 # Ends when every node says that the cluster is well and every replica is in sync.
-# Arguments: name (also the label of all it makes), image, first port, cluster-node-timeout in milliseconds, and for TLS a folder
-# for the certificate.
+# Arguments: name (also the label of all it makes), image, first port, cluster-node-timeout in milliseconds, seconds that a primary
+# waits before a full sync (Redis's default: 5), and for TLS a folder for the certificate.
 # Prints "containers" when docker run has returned for all of them, and "formed" at the end.
 set -euo pipefail
-name=$1 image=$2 port=$3 node_timeout=$4 tls_folder=${5:-}
+name=$1 image=$2 port=$3 node_timeout=$4 sync_delay=$5 tls_folder=${6:-}
 nodes='0 1 2 3 4 5'
 
 mount='' client=''
@@ -57,7 +56,7 @@ cluster-node-timeout $node_timeout
 appendonly yes
 appendfsync everysec
 save 900 1 300 10 60 10000
-repl-diskless-sync-delay 0' >/data/node.conf; exec redis-server /data/node.conf" >/dev/null
+repl-diskless-sync-delay $sync_delay' >/data/node.conf; exec redis-server /data/node.conf" >/dev/null
 }
 answers() { [ "$(redis "$1" PING)" = PONG ]; }
 is_well() {
