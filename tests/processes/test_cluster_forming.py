@@ -14,6 +14,7 @@ from components.formation.cluster.observation import observe
 from components.formation.cluster.plan import plan_for_empty_deployment
 from components.formation.cluster.slots import SLOT_COUNT, parse_slots
 from components.formation.connection import Connections
+from components.formation.steps import ChangeLiveSettings
 from tests.processes.certificates import Authority
 from tests.processes.cluster_servers import Cluster, restart
 from tests.processes.servers import wait_for
@@ -73,6 +74,17 @@ def test_forms_an_empty_cluster_as_the_preview_said(start_cluster: StartCluster)
     assert sum(len(parse_slots(slots)) for slots in report.slots.values()) == SLOT_COUNT
     assert set(said.describe()) <= set(lines)
     assert report.seconds < 3.5, "half of what redis-cli takes"
+
+
+def test_forms_as_fast_when_nodes_gossip_rarely(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(settings={"cluster-node-timeout": "60000"}, live_settings={"cluster-node-timeout": "60000"})
+    report = run(cluster)
+    assert report.seconds < 5
+    assert not any(isinstance(step, ChangeLiveSettings) for step in report.steps)
+    assert {process.ask("CONFIG GET", "cluster-node-timeout")["cluster-node-timeout"] for process in cluster.nodes} == {
+        "60000"
+    }
+    assert_formed(cluster)
 
 
 def test_a_formed_cluster_needs_nothing(start_cluster: StartCluster) -> None:

@@ -14,6 +14,7 @@ from ..errors import FormationError
 from ..members import Access
 from ..steps import Plan, Stage, Step
 from .apply import apply_step
+from .gossip import LivelyGossip
 from .hand_over import hand_over_through
 from .observation import PRIMARY, Observation, fresh, observe, observe_through, slots_of
 from .plan import plan
@@ -65,12 +66,14 @@ def form_through(
 ) -> Report:
     """The same, through connections that are already open."""
     started = time.monotonic()
-    observation, steps = Convergence(
-        observe=lambda: observe_through(connections, target),
-        plan=lambda observation: plan(target, observation),
-        apply_stage=lambda stage, observation: apply_stage(stage, target, observation, connections, progress),
-        verify=lambda observation: verify(target, observation, connections),
-    ).run(progress=progress, timeout_seconds=timeout_seconds)
+    with LivelyGossip(connections, target) as gossip:
+        observation, steps = Convergence(
+            observe=lambda: gossip.but_for_this(observe_through(connections, target)),
+            plan=lambda observation: plan(target, observation),
+            apply_stage=lambda stage, observation: apply_stage(stage, target, observation, connections, progress),
+            verify=lambda observation: verify(target, observation, connections),
+            while_waiting=gossip.hasten,
+        ).run(progress=progress, timeout_seconds=timeout_seconds)
     return _report(target, observation, steps, time.monotonic() - started)
 
 

@@ -370,8 +370,10 @@ def _observe_node(connections: Connections, member: Member, wanted: Mapping[str,
     itself = known.knowledge.nodes[known.node_id]
     replica = bool(itself.primary_id)
     unproven = found.get(WRITE_REPLICAS) == MORE_THAN_THERE_ARE
-    kept = {key: value for key, value in wanted.items() if not (unproven and key == WRITE_REPLICAS)}
-    differing = live_settings.differing(kept, found)
+    withholds = found.get(SYNC_DELAY) == WITHHOLDING_SECONDS
+    # These two are not settings that somebody has changed.
+    special = {*([WRITE_REPLICAS] if unproven else []), *([SYNC_DELAY] if withholds else [])}
+    differing = live_settings.differing({key: wanted[key] for key in wanted.keys() - special}, found)
     return NodeView(
         name=member.name,
         address=member.announced,
@@ -395,7 +397,7 @@ def _observe_node(connections: Connections, member: Member, wanted: Mapping[str,
         unconnected=known.unconnected,
         stands_down=found.get(NO_FAILOVER) == "yes",
         unproven=unproven,
-        withholds=found.get(SYNC_DELAY) == WITHHOLDING_SECONDS,
+        withholds=withholds,
         version=str(info.get("valkey_version") or info.get("redis_version", "")),
         differing_settings={
             key: (live_settings.shown(key, found.get(key, "")), live_settings.shown(key, value))

@@ -11,6 +11,7 @@ import pytest
 
 from components.formation import Address, Member, Plan
 from components.formation.cluster import ClusterTarget, NodeView, Observation, Shard, plan
+from components.formation.cluster.gossip import unknown_as_they_are
 from components.formation.cluster.health import status
 from components.formation.cluster.observation import (
     PRIMARY,
@@ -388,6 +389,16 @@ def test_two_clusters_are_refused() -> None:
     found = plan(both, Observation((*one.nodes, *other.nodes)))
     assert found.steps == ()
     assert "belong to different clusters" in found.refusals[0]
+
+
+def test_of_whom_others_do_not_know_enough() -> None:
+    def names(observation: Observation) -> list[str]:
+        return [node.name for node in unknown_as_they_are(observation)]
+
+    assert names(healthy()) == []
+    assert names(changed(healthy(), "redis-2-1", primary_id="redis-0-0")) == ["redis-2-1"]
+    assert names(knowing(healthy(), "redis-0-0", address=Address("10.0.0.7", 6379))) == ["redis-0-0"]
+    assert names(wiped(healthy(), "redis-2-1")) == [], "it is not known at all yet"
 
 
 def test_the_plan_for_a_thousand_nodes_takes_less_than_a_second() -> None:
