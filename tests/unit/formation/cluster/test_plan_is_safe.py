@@ -134,11 +134,12 @@ def observations(draw: st.DrawFn) -> Observation:
 
 def claims(observation: Observation) -> dict[str, set[int]]:
     """Whom anybody says to have slots."""
-    found: dict[str, set[int]] = {}
+    found: dict[str, set[Ranges]] = {}
     for node in observation.every_node:
         for node_id, known in node.knows.nodes.items():
-            found.setdefault(node_id, set()).update(slots_of(known.slots))
-    return {node_id: slots for node_id, slots in found.items() if slots}
+            if known.slots:
+                found.setdefault(node_id, set()).add(known.slots)
+    return {node_id: {slot for ranges in each for slot in slots_of(ranges)} for node_id, each in found.items()}
 
 
 def view(observation: Observation, name: str) -> NodeView:
@@ -159,6 +160,7 @@ def check_slots_are_taken_only_when_nobody_claims_them(observation: Observation,
 def check_nothing_that_may_hold_the_only_copy_is_given_up(observation: Observation, found: Plan) -> None:
     emptied = {step.member for step in found.steps if isinstance(step, MoveSlots | HandOver)}
     emptied |= {step.primary for step in found.steps if isinstance(step, HandOver)}
+    owners = claims(observation)
     for number, stage in enumerate(found.stages):
         for step in stage:
             node = observation.node(step.member)
@@ -173,7 +175,7 @@ def check_nothing_that_may_hold_the_only_copy_is_given_up(observation: Observati
                 assert node in observation.nodes
                 assert not node.slots
                 assert node.role == REPLICA or not node.keys
-                if node.role == REPLICA and node.primary_id in claims(observation):
+                if node.role == REPLICA and node.primary_id in owners:
                     followed = observation.by_id.get(node.primary_id)
                     assert followed is not None, "its primary is gone: this may be the only copy"
 
