@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -41,6 +41,7 @@ _VALUE = b"x" * 100
 _PACE_SECONDS = 0.002
 _P99_LIMIT_MILLISECONDS = 50.0
 _OURS, _DEFAULTS, _TUNED = "formation", "redis-cli", "redis-cli, pipeline 1000"
+_IDLE_SECONDS = 10.0
 
 
 @dataclass
@@ -55,9 +56,16 @@ class Measured:
     def seconds(self) -> list[float]:
         return [out + back for out, back in zip(self.seconds_out, self.seconds_in, strict=True)]
 
-    def percentile(self, share: float) -> float:
-        ordered = sorted(self.milliseconds)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+def percentile(milliseconds: Sequence[float], share: float) -> float:
+    ordered = sorted(milliseconds)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def latencies(milliseconds: Sequence[float]) -> list[str]:
+    """Median, p99 and longest, for a row of the table."""
+    half, most = percentile(milliseconds, 0.5), percentile(milliseconds, 0.99)
+    return [f"{half:.1f} ms", f"{most:.1f} ms", f"{max(milliseconds):.0f} ms"]
 
 
 def fill(nodes: Cluster, keys: int) -> None:
@@ -147,7 +155,9 @@ def redis_cli(nodes: Cluster, shards: int, *options: str) -> None:
         sys.exit(f"redis-cli failed: {done.stdout[-500:]}{done.stderr[-500:]}")
 
 
-def measure(keys: int, runs: int) -> dict[str, Measured]:
+def measure(keys: int, runs: int) -> tuple[dict[str, Measured], list[float]]:
+    """Each mover's, and a client's milliseconds while nothing moves: what the machine has to spare."""
+    idle: list[float] = []
     measured = {name: Measured() for name in (_OURS, _DEFAULTS, _TUNED)}
     with (
         tempfile.TemporaryDirectory(prefix="bench-reshard-") as folder,
@@ -163,6 +173,8 @@ def measure(keys: int, runs: int) -> dict[str, Measured]:
         wait_for(nodes.agreed, "all nodes agree")
         fill(nodes, keys)
         for run in range(1, runs + 1):
+            with client_at_work(nodes, keys, idle):
+                time.sleep(_IDLE_SECONDS)
             for name, mover in movers.items():
                 result = measured[name]
                 for shards, seconds in ((4, result.seconds_out), (3, result.seconds_in)):
@@ -175,13 +187,13 @@ def measure(keys: int, runs: int) -> dict[str, Measured]:
                     assert len(empty) == 4 - shards, f"{name} left {', '.join(empty)} without keys"
                 print(
                     f"run {run} of {runs}, {name}: out {result.seconds_out[-1]:.1f} s, in {result.seconds_in[-1]:.1f} "
-                    f"s, p99 {result.percentile(0.99):.1f} ms",
+                    f"s, p99 {percentile(result.milliseconds, 0.99):.1f} ms",
                     flush=True,
                 )
         nodes.check()
         found = sum(process.ask("DBSIZE") for process in nodes.nodes)
         assert found == keys, f"{found} keys instead of {keys}"
-    return measured
+    return measured, idle
 
 
 def main() -> int:
@@ -193,19 +205,13 @@ def main() -> int:
     options = arguments.parse_args()
     end_on_sigterm()
     load = os.getloadavg()[0]
-    measured = measure(options.keys, options.runs)
+    measured, idle = measure(options.keys, options.runs)
 
     rows = [
-        [
-            name,
-            median_and_range(result.seconds_out),
-            median_and_range(result.seconds_in),
-            f"{result.percentile(0.5):.1f} ms",
-            f"{result.percentile(0.99):.1f} ms",
-            f"{max(result.milliseconds):.0f} ms",
-        ]
-        for name, result in measured.items()
+        [name, median_and_range(each.seconds_out), median_and_range(each.seconds_in), *latencies(each.milliseconds)]
+        for name, each in measured.items()
     ]
+    rows.append(["nothing moves", "", "", *latencies(idle)])
     text = (
         f"{options.keys} keys of 100 bytes on bare servers, 4096 slots out to a fourth shard and in again; medians "
         f"(and ranges) of {options.runs} alternating runs.\nOne client reads and writes meanwhile, a command every "
@@ -217,7 +223,9 @@ def main() -> int:
     targets = [
         Target("reshard", ours / median(measured[_DEFAULTS].seconds), 1 / 5),
         Target("reshard-tuned", ours / median(measured[_TUNED].seconds), 1 / 1.5),
-        Target("reshard-p99", measured[_OURS].percentile(0.99) / _P99_LIMIT_MILLISECONDS, 1.0, below=True),
+        Target(
+            "reshard-p99", percentile(measured[_OURS].milliseconds, 0.99) / _P99_LIMIT_MILLISECONDS, 1.0, below=True
+        ),
     ]
     machine = f"{os.cpu_count()} cores, load {load:.1f} at the begin"
     return publish("reshard", text, targets, machine, record=options.record)

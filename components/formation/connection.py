@@ -18,6 +18,9 @@ from .members import Access, Member
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
+# By itself a pool of redis-py refuses the 101st; it is the server that says how many it takes.
+_MOST_CONNECTIONS = 10_000
+
 
 def _tls_context(ca_certificate: str) -> ssl.SSLContext:
     """Trusts this authority and no other, and requires the certificate to name the host."""
@@ -97,6 +100,7 @@ class Connections:
                     socket_timeout=self._answer_timeout_seconds,
                     retry=Retry(NoBackoff(), retries, supported_errors=(redis.ConnectionError,)),
                     decode_responses=self._decode,
+                    max_connections=_MOST_CONNECTIONS,
                     protocol=2,
                     client_name="formation",
                     driver_info=None,

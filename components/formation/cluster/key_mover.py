@@ -10,7 +10,8 @@ whose only copy just arrived at a target that fails is lost. So here a slot is m
 3. In one transaction, that only happens if none of the keys has changed (WATCH) and no key was added, the source
    is told that the slot goes to the target (SETSLOT MIGRATING) and removes its copies. From here on the source sends
    clients to the target (ASK), one moment it has all keys, the next it has none.
-4. Target, source and the others are told who the owner is (SETSLOT NODE), in this order: so somebody always serves it.
+4. The target is told that it is the owner (SETSLOT NODE), and tells every node at once (PONG); then the source is told,
+   too. In this order: so somebody always serves the slot.
 
 A slot that is written to so often that step 3 does not succeed, or that has too many keys, is moved in the usual way.
 Where it is interrupted, `slot_migration.settle` finds what to do from which side the slot is open on.
@@ -29,7 +30,7 @@ from functools import cache
 from typing import Any
 
 from ..connection import Connections, reason
-from ..errors import FormationError, NodeUnreachable
+from ..errors import FormationError
 from ..members import Member
 from .slots import SLOT_COUNT, format_slots, slot_of
 from .wire import PATIENCE_SECONDS, Keys, Wire, command
@@ -40,15 +41,14 @@ class Limits:
     """How gently slots are moved.
 
     Args:
-        blocked_milliseconds: for how long a batch of keys should keep a node from serving its clients. A key that takes
-            longer by itself is moved alone. At the default, a client's p99 stays below 50 ms while several sources
-            move to one target.
+        blocked_milliseconds: for how long a batch of keys should keep a node from serving its clients; what is sent at
+            once is adapted to it. A key that takes longer by itself is moved alone.
         open_slots: how many slots of a pair of nodes are under way at a time; an interruption leaves no more.
         keys_at_once: a slot with more keys is moved part by part.
         attempts: how often a slot that is written to meanwhile is tried to be moved as a whole.
     """
 
-    blocked_milliseconds: float = 15.0
+    blocked_milliseconds: float = 5.0
     open_slots: int = 16
     keys_at_once: int = 20_000
     attempts: int = 6
@@ -83,15 +83,23 @@ class Tally:
         )
 
 
-# Sizes: the whole, then place and size of each big key. MEMORY USAGE of a key that has just expired is nil.
+# Bytes of all keys, then place and bytes of each big one. One key in so many is asked for its size, and all of them if
+# that one is big; MEMORY USAGE of a key that has just expired is nil.
 _SIZES = """
-local whole, big = 0, {}
-for place, key in ipairs(KEYS) do
-  local size = redis.call('MEMORY', 'USAGE', key) or 0
-  whole = whole + size
-  if size > tonumber(ARGV[1]) then big[#big + 1] = place big[#big + 1] = size end
+local step, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local whole, count, big = 0, 0, {}
+local place = 1
+while place <= #KEYS do
+  local size = redis.call('MEMORY', 'USAGE', KEYS[place]) or 0
+  if size > most and step > 1 then
+    step, place, whole, count, big = 1, 0, 0, 0, {}
+  else
+    whole, count = whole + size, count + 1
+    if size > most then big[#big + 1] = place big[#big + 1] = size end
+  end
+  place = place + step
 end
-return {whole, big}
+return {math.floor(whole / count * #KEYS), big}
 """
 # 0: a key was added, nothing is done. 1: the slot has gone. 2: some keys are left, the slot is open.
 _RELEASE = """
@@ -107,7 +115,8 @@ return 1
 _TOUCH = "redis.call('SET', KEYS[1], '') return redis.call('DEL', KEYS[1])"
 
 _BIG_BYTES = 64 * 1024
-_FEWEST_BYTES, _FIRST_BYTES, _MOST_BYTES = 16 * 1024, 256 * 1024, 32 * 1024**2
+_ONE_MEASURED_IN = 8
+_FEWEST_BYTES, _FIRST_BYTES, _MOST_BYTES = 16 * 1024, 64 * 1024, 32 * 1024**2
 _KEYS_MEASURED = 1000
 _REPLICATED_SECONDS = 30.0
 _SLOWEST_BYTES_PER_SECOND = 10 * 1024**2
@@ -136,8 +145,11 @@ class _Chunk:
 class KeyMover:
     """Moves slots from one primary to another, and to be used by one thread.
 
-    ``others``: primaries that are told of the new owner, too. Raises FormationError naming the node that refused or did
-    not answer; all slots are then as the steps above have left them.
+    ``turns``: taken, in order, while keys are sent. A node that sends waits for the one that receives and serves nobody
+    meanwhile: with a lock for each node, it waits for what it sends itself, and not for what others send.
+
+    Raises FormationError naming the node that refused or did not answer; what the target then imports and the source
+    still has all of is closed again, other slots are as the steps above have left them.
     """
 
     def __init__(
@@ -147,11 +159,12 @@ class KeyMover:
         target: Member,
         *,
         ids: tuple[str, str],
-        others: Iterable[Member] = (),
         limits: Limits,
         tally: Tally,
+        turns: Sequence[threading.Lock] = (),
     ) -> None:
         self._connections = connections
+        self._turns = turns
         self._source_id, self._target_id = ids
         self._limits = limits
         self._tally = tally
@@ -162,9 +175,6 @@ class KeyMover:
             self._source = self._wire(source)
             self._target = self._wire(target)
             self._lanes = [self._wire(source)]
-            self._others: list[Wire] = []
-            for other in others:
-                self._tell(other)
         except BaseException:
             self.close()
             raise
@@ -215,17 +225,20 @@ class KeyMover:
             self.give_away([slot])
 
     def give_away(self, slots: Sequence[int]) -> None:
-        """SETSLOT NODE everywhere, for slots of which the source has no key any more."""
-        commands = [command("CLUSTER", "SETSLOT", slot, "NODE", self._target_id) for slot in slots]
-        self._target.ask(*commands)
-        self._source.ask(*commands)
-        for other in list(self._others):
-            try:
-                other.send(*commands)
-                other.receive()
-            except NodeUnreachable:
-                self._others.remove(other)  # the new owner has told everybody, this was only to be quick
+        """SETSLOT NODE on both sides, for slots of which the source has no key any more."""
+        for slot in slots:
+            self._target.send(self._belongs(slot))
+        self._taken(slots)
+
+    def _taken(self, slots: Sequence[int]) -> None:
+        """The target has been told that it has the slots; when it has answered, the source is."""
+        for answer in self._target.receive():
+            self._target.refused(answer)
+        self._source.ask(*(self._belongs(slot) for slot in slots))
         self._tally.add(slots=len(slots))
+
+    def _belongs(self, slot: int) -> bytes:
+        return command("CLUSTER", "SETSLOT", slot, "NODE", self._target_id)
 
     def discard(self, slots: Iterable[int]) -> None:
         """Removes the target's keys of slots that it imports. Only for what is on the source, which still serves it."""
@@ -271,21 +284,16 @@ class KeyMover:
         most = self._limits.keys_at_once
         listed = self._source.ask(*(command("CLUSTER", "GETKEYSINSLOT", slot.number, most + 1) for slot in slots))
         for slot, names in zip(slots, listed, strict=True):
-            slot.keys = Keys(names)
+            slot.keys, slot.size, slot.big = Keys(names), 0, {}
         slots = [slot for slot in slots if self._may_go_whole(slot)]
         self._lanes += [self._wire(self._source.member) for _ in range(len(slots) - len(self._lanes))]
-        watching = [(slot, lane) for slot, lane in zip(slots, self._lanes, strict=False) if slot.keys]
-        for slot, lane in watching:
-            lane.send(command("WATCH", keys=slot.keys))
-        for _, lane in watching:
-            lane.refused(lane.receive()[0])
-        self._measure(slots)
+        self._measure(slots, watch=True)
         self._send([(place, chunk) for place, slot in enumerate(slots) for chunk in self._chunks(slot)], copy=True)
         if any(slot.keys for slot in slots):
             self._wait_for_replicas(slots[0].number)
         outcomes = self._release(slots)
         gone = [slot for slot in slots if outcomes[slot.number] == 1]
-        self.give_away([slot.number for slot in gone])
+        self._taken([slot.number for slot in gone])
         self._tally.add(keys=sum(len(slot.keys) for slot in gone), size=sum(slot.size for slot in gone))
         self.finish([slot.number for slot in slots if outcomes[slot.number] == 2])
         missed = [slot for slot in slots if outcomes[slot.number] == 0]
@@ -294,7 +302,11 @@ class KeyMover:
         return missed
 
     def _release(self, slots: Sequence[_Slot]) -> dict[int, int]:
-        """Step 3 for every slot: what the script answered, 0 also for a change that WATCH has seen."""
+        """Step 3 for every slot: what the script answered, 0 also for a change that WATCH has seen.
+
+        The target is told of each slot at once: until then, clients need ASK to get there. (redis-py's cannot follow
+        it to a node that they have not met by MOVED: the shorter, the better.)
+        """
         self._imported.difference_update(slot.number for slot in slots)
         for slot, lane in zip(slots, self._lanes, strict=False):
             release = command("EVAL", _RELEASE, len(slot.keys), keys=slot.keys, then=(slot.number, self._target_id))
@@ -305,12 +317,14 @@ class KeyMover:
             # A key that has expired is not there any more: queueing is refused with ASK or the like.
             changed = executed is None or any(isinstance(answer, Exception) for answer in queued)
             outcomes[slot.number] = 0 if changed else int(lane.refused(lane.refused(executed)[0]))
-            if not outcomes[slot.number]:
+            if outcomes[slot.number] == 1:
+                self._target.send(self._belongs(slot.number))
+            elif outcomes[slot.number] == 0:
                 self._imported.add(slot.number)
         return outcomes
 
-    def _measure(self, slots: Sequence[_Slot]) -> None:
-        """Asks how many bytes the keys of each slot take, on the slot's own lane."""
+    def _measure(self, slots: Sequence[_Slot], *, watch: bool = False) -> None:
+        """Asks how many bytes the keys of each slot take, on the slot's own lane, which watches them from then on."""
         parts = [
             (slot, lane, start)
             for slot, lane in zip(slots, self._lanes, strict=False)
@@ -318,11 +332,14 @@ class KeyMover:
         ]
         for wave in _waves(parts, lambda part: min(len(part[0].keys) - part[2], _KEYS_MEASURED), 2 * _KEYS_MEASURED):
             for slot, lane, start in wave:
-                keys = (
-                    slot.keys if len(slot.keys) <= _KEYS_MEASURED else Keys(slot.keys[start : start + _KEYS_MEASURED])
-                )
-                lane.send(command("EVAL", _SIZES, len(keys), keys=keys, then=(_BIG_BYTES,)))
+                if watch and not start:
+                    lane.send(command("WATCH", keys=slot.keys))
+                few = len(slot.keys) <= _KEYS_MEASURED
+                keys = slot.keys if few else Keys(slot.keys[start : start + _KEYS_MEASURED])
+                lane.send(command("EVAL", _SIZES, len(keys), keys=keys, then=(_ONE_MEASURED_IN, _BIG_BYTES)))
             for slot, lane, start in wave:
+                if watch and not start:
+                    lane.refused(lane.receive(count=1)[0])
                 whole, big = lane.refused(lane.receive(count=1)[0])
                 slot.size += whole
                 slot.big.update({start + place - 1: size for place, size in zip(big[::2], big[1::2], strict=True)})
@@ -349,24 +366,28 @@ class KeyMover:
             size = sum(chunk.size for _, chunk in wave)
             patience = _MIGRATE_PATIENCE_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
             options = (*(("COPY",) if copy else ()), "REPLACE", "AUTH2", access.username, access.password, "KEYS")
-            began = time.monotonic()
-            for place, chunk in wave:
-                head = ("MIGRATE", to.host, to.port, "", 0, round(patience * 1000), *options)
-                self._lanes[place].send(command(*head, keys=chunk.keys))
-            for place, _ in wave:
-                for answer in self._lanes[place].receive(PATIENCE_SECONDS + patience):
-                    if isinstance(answer, Exception):
-                        raise FormationError(
-                            f"{self._source.member.name}: its keys do not get to {self._target.member.name}: "
-                            f"{reason(answer)}"
-                        ) from answer
-            self._adapt(size, time.monotonic() - began)
+            with contextlib.ExitStack() as stack:
+                for turn in self._turns:
+                    stack.enter_context(turn)
+                began = time.monotonic()
+                for place, chunk in wave:
+                    head = ("MIGRATE", to.host, to.port, "", 0, round(patience * 1000), *options)
+                    self._lanes[place].send(command(*head, keys=chunk.keys))
+                answers = [
+                    answer for place, _ in wave for answer in self._lanes[place].receive(PATIENCE_SECONDS + patience)
+                ]
+                seconds = time.monotonic() - began
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    names = self._source.member.name, self._target.member.name
+                    raise FormationError(f"{names[0]}: its keys do not get to {names[1]}: {reason(answer)}") from answer
+            self._adapt(size, seconds)
 
     def _adapt(self, size: int, seconds: float) -> None:
         """Learns from how long it took how much may be sent at once."""
         ratio = self._limits.blocked_milliseconds / 1000 / max(seconds, 0.0001)
         if ratio < 1 or size > self._bytes_at_once / 2:
-            wanted = self._bytes_at_once * min(max(ratio, 0.5), 1.5)
+            wanted = self._bytes_at_once * min(max(ratio, 0.5), 1.25)
             self._bytes_at_once = min(max(wanted, _FEWEST_BYTES), _MOST_BYTES)
 
     def _wait_for_replicas(self, slot: int) -> None:
@@ -395,12 +416,6 @@ class KeyMover:
         wire = Wire(self._connections, member)
         self._wires.append(wire)
         return wire
-
-    def _tell(self, other: Member) -> None:
-        try:
-            self._others.append(self._wire(other))
-        except NodeUnreachable:
-            return  # it hears from the new owner when it is back
 
 
 def _waves(items: Sequence[Any], weight: Any, most: Any) -> Iterable[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -52,8 +53,8 @@ def move_slots(
     members = {member.name: member for member in target.every_member}
     for move in moves:
         pairs[members[move.source], members[move.target]].extend(move.slots)
-    others = [members[view.name] for view in observation.nodes if view.reachable and view.role == PRIMARY]
     tally = Tally(sum(map(len, pairs.values())))
+    turns = {member: threading.Lock() for pair in pairs for member in pair}
     with ExitStack() as stack:
         wires = stack.enter_context(
             Connections(connections.access, answer_timeout_seconds=PATIENCE_SECONDS, decode=False)
@@ -74,8 +75,8 @@ def move_slots(
                     movers[pair].move(pairs[pair])
                     return
                 ids = (views[pair[0]].node_id, views[pair[1]].node_id)
-                told = [other for other in others if other not in pair]
-                with KeyMover(wires, *pair, ids=ids, others=told, limits=limits, tally=tally) as mover:
+                taken = [turns[member] for member in sorted(pair, key=lambda member: member.name)]
+                with KeyMover(wires, *pair, ids=ids, limits=limits, tally=tally, turns=taken) as mover:
                     mover.move(pairs[pair])
 
             return move
@@ -293,13 +294,11 @@ class _Settlement:
         return node_id
 
     def _mover(self, owner: NodeView, view: NodeView) -> KeyMover:
-        others = [self._members[other.name] for other in self._primaries if other is not owner and other is not view]
         return KeyMover(
             self._wires,
             self._members[owner.name],
             self._members[view.name],
             ids=(owner.node_id, view.node_id),
-            others=others,
             limits=self._limits,
             tally=Tally(1),
         )
