@@ -48,8 +48,8 @@ class Limits:
         attempts: how often a slot that is written to meanwhile is tried to be moved as a whole.
     """
 
-    blocked_milliseconds: float = 5.0
-    open_slots: int = 16
+    blocked_milliseconds: float = 10.0
+    open_slots: int = 32
     keys_at_once: int = 20_000
     attempts: int = 6
 
@@ -116,7 +116,7 @@ _TOUCH = "redis.call('SET', KEYS[1], '') return redis.call('DEL', KEYS[1])"
 
 _BIG_BYTES = 64 * 1024
 _ONE_MEASURED_IN = 8
-_FEWEST_BYTES, _FIRST_BYTES, _MOST_BYTES = 16 * 1024, 64 * 1024, 32 * 1024**2
+_FEWEST_BYTES, _FIRST_BYTES, _MOST_BYTES = 32 * 1024, 64 * 1024, 32 * 1024**2
 _KEYS_MEASURED = 1000
 _REPLICATED_SECONDS = 30.0
 _SLOWEST_BYTES_PER_SECOND = 10 * 1024**2
@@ -387,7 +387,7 @@ class KeyMover:
         """Learns from how long it took how much may be sent at once."""
         ratio = self._limits.blocked_milliseconds / 1000 / max(seconds, 0.0001)
         if ratio < 1 or size > self._bytes_at_once / 2:
-            wanted = self._bytes_at_once * min(max(ratio, 0.5), 1.25)
+            wanted = self._bytes_at_once * min(max(ratio, 0.8), 1.2)
             self._bytes_at_once = min(max(wanted, _FEWEST_BYTES), _MOST_BYTES)
 
     def _wait_for_replicas(self, slot: int) -> None:
