@@ -76,7 +76,9 @@ def export_lines(result: Mapping[str, str], environment: Mapping[str, str]) -> s
 
 
 def _backend_url(checkout: Path) -> str:
-    return f"file://{checkout / STATE_NAME}"
+    # Without the files for metadata, which nobody reads: a Pulumi that is killed while it writes one leaves it empty,
+    # and then the state beside it, which is whole, is refused as well ("failed to load checkpoint: EOF").
+    return f"file://{checkout / STATE_NAME}?metadata=skip"
 
 
 def _passphrase(checkout: Path) -> str:

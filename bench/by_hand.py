@@ -1,4 +1,4 @@
-"""Makes the hand-made topology with ``by_hand.sh``, and says how long its parts took."""
+"""Makes the hand-made topologies with ``by_hand.sh`` and ``by_hand_cluster.sh``; says how long their parts took."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from pathlib import Path
 from bench.engine import free_ports, remove_all, unique_name
 from components.settings import ReplicatedRedisSettings
 
-_SCRIPT = Path(__file__).with_name("by_hand.sh")
-
 
 class HandMadeFailed(Exception):
     """The script ended with an error, which it has printed."""
@@ -25,7 +23,7 @@ class HandMadeFailed(Exception):
 
 @dataclass(frozen=True)
 class HandMade:
-    """Three Redis servers and three Sentinels without passwords; ``name`` is what the Sentinels call them.
+    """Servers without passwords; ``name`` is what the Sentinels call them, of which a cluster has none.
 
     ``certificate`` is None in plain text. Seconds since the script's start: when ``docker run`` had returned for all of
     them, and when all was formed.
@@ -40,32 +38,52 @@ class HandMade:
 
     @property
     def formation_seconds(self) -> float:
-        """From the last container's start to the Sentinels' agreement."""
+        """From the last container's start until all is formed."""
         return self.seconds - self.containers_seconds
 
 
 @contextmanager
 def hand_made(*, down_after_milliseconds: int, failover_timeout_milliseconds: int, tls: bool) -> Iterator[HandMade]:
-    """Make the topology with the image that the project uses; it is removed at the end. Raises HandMadeFailed."""
-    name = unique_name()
+    """Three Redis servers and three Sentinels, of the image that the project uses; removed at the end.
+
+    Raises HandMadeFailed.
+    """
     port, sentinel_port = free_ports(2)
-    arguments = [
-        name,
-        ReplicatedRedisSettings.image,
-        port,
-        sentinel_port,
-        down_after_milliseconds,
-        failover_timeout_milliseconds,
-    ]
+    arguments = [port, sentinel_port, down_after_milliseconds, failover_timeout_milliseconds]
+    with _made_by("by_hand.sh", arguments, port, tuple(range(sentinel_port, sentinel_port + 3)), tls) as made:
+        yield made
+
+
+@contextmanager
+def hand_made_cluster(
+    *, node_timeout_milliseconds: int, sync_delay_seconds: int = 5, tls: bool = False
+) -> Iterator[HandMade]:
+    """Six Redis servers, three shards with a replica each; removed at the end.
+
+    ``sync_delay_seconds``: how long a primary waits for further replicas before it sends its data; Redis's default.
+    Raises HandMadeFailed.
+    """
+    (port,) = free_ports(1)
+    arguments = [port, node_timeout_milliseconds, sync_delay_seconds]
+    with _made_by("by_hand_cluster.sh", arguments, port, (), tls) as made:
+        yield made
+
+
+@contextmanager
+def _made_by(
+    script_name: str, arguments: list[int], port: int, sentinel_ports: tuple[int, ...], tls: bool
+) -> Iterator[HandMade]:
+    name = unique_name()
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     folder.chmod(0o755)
+    path = Path(__file__).with_name(script_name)
+    command = ["bash", str(path), name, ReplicatedRedisSettings.image, *map(str, arguments)]
     try:
-        if tls:
-            arguments.append(folder)
         started = time.monotonic()
         reached: dict[str, float] = {}
-        command = ["bash", str(_SCRIPT), *map(str, arguments)]
-        script = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        script = subprocess.Popen(
+            [*command, *([str(folder)] if tls else [])], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         try:
             assert script.stdout is not None
             for line in script.stdout:
@@ -76,8 +94,7 @@ def hand_made(*, down_after_milliseconds: int, failover_timeout_milliseconds: in
             script.wait()
             raise
         if script.returncode:
-            raise HandMadeFailed(f"bench/by_hand.sh ended with exit code {script.returncode}")
-        sentinel_ports = tuple(range(sentinel_port, sentinel_port + 3))
+            raise HandMadeFailed(f"bench/{script_name} ended with exit code {script.returncode}")
         certificate = (folder / "tls.crt").read_text() if tls else None
         yield HandMade(name, port, sentinel_ports, certificate, reached["containers"], reached["formed"])
     finally:

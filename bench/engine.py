@@ -63,13 +63,15 @@ def remove_all(label: str, name: str) -> None:
         network.remove()
 
 
-def free_ports(count: int) -> list[int]:
-    """First ports of ``count`` blocks of ten that nobody listens on, below those that connections get by themselves."""
+def free_ports(count: int, size: int = 10) -> list[int]:
+    """First ports of ``count`` blocks of ``size`` that nobody listens on, below those that connections get by
+    themselves.
+    """
     found: list[int] = []
     base = 20000 + secrets.randbelow(1000) * 10
     while len(found) < count:
-        base = base + 10 if base < 32000 else 20000
-        if all(_is_free(port) for port in range(base, base + 10)):
+        base = base + size if base < 32000 else 20000
+        if all(_is_free(port) for port in range(base, base + size)):
             found.append(base)
     return found
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import free_ports, remove_all, unique_name
-from ops.deployment import Deployment
+from ops.deployment import Deployment, ReplicatedDeployment, replicated
 
 ROOT = Path(__file__).resolve().parents[1]
 _SHARED = ("__main__.py", "components", ".venv")
@@ -78,8 +78,7 @@ class Stack:
         shutil.copy(ROOT / "Pulumi.yaml", folder)
         for entry in _SHARED:
             (folder / entry).symlink_to(ROOT / entry)
-        port, sentinel_port = free_ports(2)
-        every = {"name": component, "port": port, "sentinel-port": sentinel_port, **settings}
+        every = {"name": component, **_ports(settings), **settings}
         config = {f"redis-production:{key}": value for key, value in every.items()}
         # JSON is YAML too.
         (folder / "stacks" / f"Pulumi.{self.name}.yaml").write_text(json.dumps({"config": config}))
@@ -97,10 +96,12 @@ class Stack:
         """One of the operator's commands; returns what it printed."""
         return self._run(sys.executable, "-m", "ops", *arguments, "--stack", self.name)
 
-    def deployment(self) -> Deployment:
-        """The deployment as the operator's commands see it."""
-        return Deployment.from_state(
-            json.loads(self._run("pulumi", "stack", "export", "--show-secrets", "--stack", self.name))
+    def deployment(self) -> ReplicatedDeployment:
+        """The deployment, of topology replicated, as the operator's commands see it."""
+        return replicated(
+            Deployment.from_state(
+                json.loads(self._run("pulumi", "stack", "export", "--show-secrets", "--stack", self.name))
+            )
         )
 
     def _timed(self, *arguments: str) -> Run:
@@ -146,6 +147,13 @@ class Stack:
         if process.returncode:
             raise PulumiFailed(f"{' '.join(command)}:\n{output}")
         return output
+
+
+def _ports(settings: Mapping[str, Any]) -> dict[str, int]:
+    if settings.get("topology") == "cluster":
+        return {"port": free_ports(1, size=100)[0]}
+    port, sentinel_port = free_ports(2)
+    return {"port": port, "sentinel-port": sentinel_port}
 
 
 @contextmanager

@@ -6,15 +6,34 @@ it.
 
 from typing import TYPE_CHECKING, Any
 
-from .settings import ReplicatedRedisSettings, SavePoint, SettingsError, settings_from_mapping
+from .settings import (
+    RedisClusterSettings,
+    ReplicatedRedisSettings,
+    SavePoint,
+    SettingsError,
+    settings_from_mapping,
+)
 
 if TYPE_CHECKING:
+    from .redis_cluster import RedisCluster
     from .replicated_redis import ReplicatedRedis
 
-__all__ = ["ReplicatedRedis", "ReplicatedRedisSettings", "SavePoint", "SettingsError", "settings_from_mapping"]
+__all__ = [
+    "RedisCluster",
+    "RedisClusterSettings",
+    "ReplicatedRedis",
+    "ReplicatedRedisSettings",
+    "SavePoint",
+    "SettingsError",
+    "settings_from_mapping",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "RedisCluster":
+        from .redis_cluster import RedisCluster
+
+        return RedisCluster
     if name == "ReplicatedRedis":
         from .replicated_redis import ReplicatedRedis
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .redis_directives import RESTART_DIRECTIVES
-from .settings import NodeSettings, ReplicatedRedisSettings
+from .settings import NodeSettings, RedisClusterSettings, ReplicatedRedisSettings
 
 CONFIG_FOLDER = "/etc/redis-production"
 DATA_FOLDER = "/data"
 REDIS_USERS = ("app", "replication", "sentinel", "monitor", "backup", "admin", "host")
 """ACL users of a Redis node, by what they are for; ``host`` is the node's own health check and rejoin loop."""
+CLUSTER_USERS = tuple(user for user in REDIS_USERS if user != "sentinel")
+"""ACL users of a cluster's node."""
 SENTINEL_USERS = ("app", "sentinel", "monitor", "admin", "host")
 """ACL users of a Sentinel."""
 
@@ -28,6 +30,9 @@ _APP_COMMANDS = (
     "+@all -@admin -@dangerous -function|flush -function|delete -function|load -function|restore "
     "-script|flush -script|kill +info +role +cluster|slots +cluster|shards +cluster|nodes "
     "+cluster|info +cluster|myid +cluster|keyslot +cluster|countkeysinslot +cluster|links +readonly +readwrite"
+)
+_CLUSTER_HOST_COMMANDS = (
+    "+ping +info +config|set +config|rewrite +cluster|myid +cluster|nodes +cluster|meet +cluster|failover"
 )
 
 
@@ -42,6 +47,18 @@ class Listener:
 def host_script(name: str) -> str:
     """The text of a script that every node carries (``start.sh``, ``rejoin.sh``, ...)."""
     return Path(__file__).with_name("host").joinpath(name).read_text()
+
+
+def redis_scripts() -> dict[str, str]:
+    """The scripts of a Redis node, by the names that they have there."""
+    return {name: host_script(name) for name in ("start.sh", "data.sh", "rejoin.sh", "ask.sh")}
+
+
+def cluster_scripts() -> dict[str, str]:
+    """The same for a cluster's node."""
+    own = {name: host_script(f"{name}_cluster.sh") for name in ("start", "wait", "rejoin")}
+    shared = {name: host_script(name) for name in ("data.sh", "members.sh", "ask.sh")}
+    return {**{f"{name}.sh": text for name, text in own.items()}, **shared}
 
 
 def redis_conf(settings: NodeSettings, listener: Listener, replication_password: str) -> str:
@@ -68,6 +85,26 @@ def redis_conf(settings: NodeSettings, listener: Listener, replication_password:
     return _text(lines)
 
 
+def cluster_redis_conf(
+    settings: RedisClusterSettings, listener: Listener, node_name: str, replication_password: str
+) -> str:
+    """redis.conf of a cluster's node, which the others know by its host name, on a bus of its own with TLS.
+
+    The hostname is what clients are told (Redis documentation: "Redis cluster specification", client redirection), as
+    addresses change when containers restart. Holds a secret.
+    """
+    return redis_conf(settings, listener, replication_password) + _text(
+        [
+            "cluster-enabled yes",
+            "cluster-config-file nodes.conf",
+            f"cluster-announce-hostname {listener.host}",
+            f"cluster-announce-human-nodename {node_name}",
+            "cluster-preferred-endpoint-type hostname",
+            "tls-cluster yes",
+        ]
+    )
+
+
 def live_settings(settings: NodeSettings, min_replicas_to_write: int) -> dict[str, str]:
     """The redis.conf directives that are kept by ``CONFIG SET``, with their values as CONFIG SET takes them."""
     snapshots = settings.persistence in ("rdb", "hybrid")
@@ -88,6 +125,16 @@ def live_settings(settings: NodeSettings, min_replicas_to_write: int) -> dict[st
         "latency-monitor-threshold": "100",
         "tls-protocols": _TLS_PROTOCOLS,
         **{name: value for name, value in settings.redis_directives.items() if name not in RESTART_DIRECTIVES},
+    }
+
+
+def cluster_live_settings(settings: RedisClusterSettings) -> dict[str, str]:
+    """The same for a cluster's node. No replica moves to another shard by itself: a node's name says where it is."""
+    return {
+        **live_settings(settings, settings.effective_min_replicas_to_write),
+        "cluster-node-timeout": str(settings.cluster_node_timeout),
+        "cluster-require-full-coverage": "yes" if settings.cluster_require_full_coverage else "no",
+        "cluster-allow-replica-migration": "no",
     }
 
 
@@ -142,6 +189,12 @@ def redis_acl_rules(settings: NodeSettings) -> dict[str, str]:
     }
 
 
+def cluster_acl_rules(settings: NodeSettings) -> dict[str, str]:
+    """The same for a cluster's node: nobody is Sentinel. ``admin`` moves slots (CLUSTER, MIGRATE)."""
+    rules = {user: rule for user, rule in redis_acl_rules(settings).items() if user != "sentinel"}
+    return {**rules, "host": _CLUSTER_HOST_COMMANDS}
+
+
 def sentinel_acl_rules() -> dict[str, str]:
     """ACL rules of a Sentinel by user: clients may ask, only ``sentinel`` and ``admin`` may change."""
     discovery = (
@@ -177,17 +230,25 @@ def node_env(listener: Listener, master_name: str, sentinels: Iterable[Listener]
     addresses = " ".join(f"{sentinel.host}:{sentinel.port}" for sentinel in sentinels)
     return _text(
         [
-            f"NODE_HOST={listener.host}",
-            f"NODE_PORT={listener.port}",
+            *_itself(listener),
             f"MASTER_NAME={master_name}",
             f"SENTINELS='{addresses}'",
         ]
     )
 
 
+def cluster_node_env(listener: Listener) -> str:
+    """node.env of a cluster's node; where the others are, it knows from the cluster itself (nodes.conf)."""
+    return _text(_itself(listener))
+
+
 def host_auth(password: str) -> str:
     """host.auth: the AUTH command that the node's own scripts send. Holds a secret."""
     return f"AUTH host {password}\n"
+
+
+def _itself(listener: Listener) -> list[str]:
+    return [f"NODE_HOST={listener.host}", f"NODE_PORT={listener.port}"]
 
 
 def _tls_lines(port: int) -> list[str]:

@@ -22,7 +22,7 @@ def python_example(
     key = key_within(app_key_pattern, "hello")
     addresses = ", ".join(f'("{sentinel.host}", {sentinel.port})' for sentinel in sentinels)
     return f'''\
-{_sentinel_client()}
+{_source("sentinel_client.py")}
 
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.sentinel import Sentinel
@@ -57,12 +57,52 @@ if __name__ == "__main__":
 '''
 
 
+def cluster_python_example(
+    nodes: Sequence[Listener], ca_certificate: str, app_password: str, app_key_pattern: str = "*"
+) -> str:
+    """A redis-py script that defines ``client``, a RedisCluster. Holds a secret.
+
+    Nodes announce names that only their own network knows. Their ports are published under the same number on
+    loopback, so the script keeps the port of every address and connects to the host it runs on (``address_remap``).
+    """
+    host = nodes[0].host
+    key = key_within(app_key_pattern, "hello")
+    addresses = "\n".join(f'    ClusterNode("{node.host}", {node.port}),' for node in nodes)
+    return f'''\
+{_source("cluster_client.py")}
+
+from redis.cluster import ClusterNode
+
+CA_CERTIFICATE = """\\
+{ca_certificate.strip()}
+"""
+
+nodes = [
+{addresses}
+]
+client = FollowingCluster(
+    startup_nodes=nodes,
+    address_remap=lambda announced: ("{host}", announced[1]),
+    username="app",
+    password="{app_password}",
+    ssl=True,
+    ssl_ca_data=CA_CERTIFICATE,
+    socket_timeout=5,
+    decode_responses=True,
+)
+
+if __name__ == "__main__":
+    client.set({key!r}, "world")
+    print(client.get({key!r}))
+'''
+
+
 def key_within(pattern: str, name: str) -> str:
     """A key that matches an ACL key pattern (``*``, ``?``, ``[...]``), called ``name`` where that leaves a choice."""
     key = re.sub(r"\[\^?(.)[^]]*\]", r"\1", pattern).replace("?", "x")
     return key.replace("*", name, 1).replace("*", "")
 
 
-def _sentinel_client() -> str:
-    """The source of what follows the Sentinels, without its docstring."""
-    return Path(__file__).with_name("sentinel_client.py").read_text().split('"""', 2)[2].strip()
+def _source(module: str) -> str:
+    """The source of what follows Sentinels or the cluster, without its docstring."""
+    return Path(__file__).with_name(module).read_text().split('"""', 2)[2].strip()

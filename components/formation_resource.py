@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -30,18 +30,21 @@ class Formation(Resource, module="redis-production", name="Formation"):
     Outputs:
         plan: what the last run had to do, one line each.
         run: how many runs there have been; one more stands for "something has to be done".
-        primary, replicas: addresses when it last ran.
+        and those of ``results``, which depend on the topology: ``primary`` and ``replicas``, addresses when it last
+        ran; ``shards`` of a cluster when it last ran.
     """
 
     plan: pulumi.Output[list[str]]
     primary: pulumi.Output[str]
     replicas: pulumi.Output[list[str]]
+    shards: pulumi.Output[list[dict[str, Any]]]
 
     def __init__(
         self,
         resource_name: str,
         *,
         target: Mapping[str, Any],
+        results: Sequence[str],
         acl: pulumi.Input[Mapping[str, str]],
         passwords: pulumi.Input[Mapping[str, str]],
         ca_certificate: pulumi.Input[str],
@@ -61,8 +64,7 @@ class Formation(Resource, module="redis-production", name="Formation"):
                 "files_generations": dict(files_generations),
                 "plan": None,
                 "run": None,
-                "primary": None,
-                "replicas": None,
+                **dict.fromkeys(results),
             },
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["passwords", "acl"])),
         )
@@ -73,19 +75,19 @@ class _FormationProvider(ResourceProvider):
     # it.
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        from .formation_lifecycle import planned, too_small_memory
+        from .formation_lifecycle import Impossible, planned
 
-        problem = too_small_memory(olds, news)
-        if problem:
-            return CheckResult(news, [CheckFailure("live_settings", problem)])
-        plan = planned(olds, news)
+        try:
+            plan = planned(olds, news)
+        except Impossible as error:
+            return CheckResult(news, [CheckFailure(error.setting, problem) for problem in error.problems])
         if plan:
             return CheckResult({**news, "plan": plan, "run": int(olds.get("run") or 0) + 1}, [])
         # What the last run did stays, so that nothing differs.
         return CheckResult({**news, "plan": olds.get("plan"), "run": olds.get("run")}, [])
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        # Who is the primary is not compared: after a failover Sentinel owns the roles.
+        # Who is a primary is not compared: after a failover Sentinel, or the cluster, owns the roles.
         return DiffResult(changes=any(olds.get(name) != news.get(name) for name in (*WANTED, "run")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:

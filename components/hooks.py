@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 
+from .config_files import Listener
+
 if TYPE_CHECKING:
-    from .rolling import Rolling
+    from .live_deployment import LiveDeployment
 
 _SETTLE_SECONDS = 0.5
 
@@ -18,9 +20,10 @@ class RollingGate:
     """Orders the replacements of a deployment's nodes within one ``up``.
 
     Pulumi replaces resources in parallel. Here each one asks before its node is stopped, and reports after the new one
-    was made. The gate lets one go at a time, replicas first, then the primary after a hand-over, then Sentinels; the
+    was made. The gate lets one go at a time, replicas first, then primaries after a hand-over, then Sentinels; the
     next one goes when the new node is in sync. When one fails, all that still wait fail too: their nodes are not
-    touched. The first creation is not slowed down: nobody asks before it.
+    touched. The first creation is not slowed down: nobody asks before it. A node that leaves the deployment is only let
+    go when nobody needs it any more.
     """
 
     def __init__(
@@ -29,9 +32,15 @@ class RollingGate:
         target: Mapping[str, Any],
         passwords: pulumi.Output[Mapping[str, str]],
         ca_certificate: pulumi.Output[str],
+        listener_of: Callable[[str], Listener] | None = None,
     ) -> None:
-        """``name`` is the component's; ``target`` the wanted topology without its password."""
+        """``name`` is the component's; ``target`` the wanted topology without its password.
+
+        ``listener_of``: where a node listens that ``target`` does not name any more, by its name; None where formation
+        alone can tell that it is not needed.
+        """
         self._target = target
+        self._listener_of = listener_of
         self._access = pulumi.Output.all(passwords, ca_certificate)
         self._waiting: list[str] = []
         self._replaced: list[str] = []
@@ -47,12 +56,14 @@ class RollingGate:
         )
 
     async def _before_stop(self, args: pulumi.ResourceHookArgs) -> None:
-        rolling = await self._rolling()
-        if not await asyncio.to_thread(rolling.is_needed, args.name):
-            return  # not formed yet, being destroyed, or already retired: nobody depends on this node
-        await self._take(args.name, rolling)
+        live = await self._live()
+        if not await asyncio.to_thread(live.is_needed, args.name):
+            # Not formed yet, being destroyed, or already retired: nobody depends on this node.
+            await self._prove_that_it_may_go(args.name, live)
+            return
+        await self._take(args.name, live)
         try:
-            await asyncio.to_thread(rolling.make_safe_to_stop, args.name, tuple(self._replaced))
+            await asyncio.to_thread(live.make_safe_to_stop, args.name, tuple(self._replaced), pulumi.log.info)
         except Exception as error:
             await self._fail(f"{args.name}: {error}")
             raise
@@ -60,9 +71,9 @@ class RollingGate:
     async def _after_start(self, args: pulumi.ResourceHookArgs) -> None:
         if self._holder != args.name:
             return
-        rolling = await self._rolling()
+        live = await self._live()
         try:
-            await asyncio.to_thread(rolling.wait_until_back, args.name)
+            await asyncio.to_thread(live.wait_until_back, args.name, pulumi.log.info)
         except Exception as error:
             await self._fail(f"{args.name}: {error}")
             raise
@@ -75,7 +86,15 @@ class RollingGate:
         await self._fail(f"{args.name} could not be replaced")
         return False
 
-    async def _take(self, name: str, rolling: Rolling) -> None:
+    async def _prove_that_it_may_go(self, name: str, live: LiveDeployment) -> None:
+        if self._listener_of is None:
+            return
+        listener = self._listener_of(name)
+        reason = await asyncio.to_thread(live.still_needed, name, listener.host, listener.port)
+        if reason:
+            raise RuntimeError(f"{name} was left as it is, because {reason}")
+
+    async def _take(self, name: str, live: LiveDeployment) -> None:
         self._waiting.append(name)
         await asyncio.sleep(
             _SETTLE_SECONDS
@@ -84,7 +103,7 @@ class RollingGate:
             while True:
                 if self._failure:
                     raise RuntimeError(f"{name} was left as it is, because {self._failure}")
-                if self._holder is None and await asyncio.to_thread(rolling.next_to_stop, self._waiting) == name:
+                if self._holder is None and await asyncio.to_thread(live.next_to_stop, self._waiting) == name:
                     self._waiting.remove(name)
                     self._holder = name
                     return
@@ -95,9 +114,9 @@ class RollingGate:
             self._failure = self._failure or reason
             self._changed.notify_all()
 
-    async def _rolling(self) -> Rolling:
+    async def _live(self) -> LiveDeployment:
         # Loaded when a node is replaced, which is rare: every preview starts sooner without it.
-        from .rolling import Rolling
+        from .live_deployment import live_deployment
 
         passwords, ca_certificate = await self._access.future() or ({}, "")
-        return Rolling(self._target, passwords, ca_certificate, pulumi.log.info)
+        return live_deployment(self._target, passwords, ca_certificate)

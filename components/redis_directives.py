@@ -122,6 +122,20 @@ COMMANDS_THE_COMPONENT_NEEDS = frozenset(
 )
 """Commands that formation, replication and Sentinel send: renaming one would break them."""
 
+COMMANDS_THE_CLUSTER_NEEDS = frozenset(
+    """
+    asking del dump exists memory migrate readwrite reset restore restore-asking scan unlink wait
+    """.split()
+)
+"""What a cluster needs beside them: MIGRATE sends RESTORE-ASKING, clients ask for slots that are on the move."""
+
+CLUSTER_DIRECTIVES = {
+    "cluster-allow-replica-migration": "is guarded by the component (a node stays in its shard)",
+    "cluster-migration-barrier": "has no effect, because a node stays in its shard",
+    "databases": "has no effect, because a cluster has one database",
+}
+"""Directives that a node of a cluster may not pass through, and why."""
+
 REDIS_COMMANDS = frozenset(
     """
     acl append asking auth bgrewriteaof bgsave bitcount bitfield bitfield_ro bitop bitpos blmove blmpop blpop brpop

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pulumi
 
 from . import config_files
-from .config_files import CONFIG_FOLDER, REDIS_USERS, Listener
-from .credentials import Credentials
+from .config_files import REDIS_USERS, Listener
 from .examples import python_example
 from .formation_resource import Formation
+from .groundwork import Groundwork, address
 from .hooks import RollingGate
-from .nodes import Node, NodeKind, NodeSpec, Platform
-from .platforms.docker import DockerPlatform
 from .settings import ReplicatedRedisSettings, deployment_name
-from .tls import CertificateAuthority, NodeCertificate
 from .topology_resource import Topology
 
 
@@ -60,7 +57,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
     primary: pulumi.Output[str]
     replicas: pulumi.Output[list[str]]
     ca_certificate: pulumi.Output[str]
-    credentials: pulumi.Output[dict[str, str]]
+    credentials: pulumi.Output[Mapping[str, str]]
     python_example: pulumi.Output[str]
 
     def __init__(
@@ -68,31 +65,22 @@ class ReplicatedRedis(pulumi.ComponentResource):
     ) -> None:
         deployment = deployment_name(name, pulumi.get_stack())
         super().__init__("redis-production:index:ReplicatedRedis", name, None, opts)
-        self._name = name
-        self._settings = settings
-        self._children = pulumi.ResourceOptions(parent=self)
+        children = pulumi.ResourceOptions(parent=self)
         master_name = settings.master_name or deployment
-        users = [*REDIS_USERS, *(["default"] if settings.default_user else [])]
-        credentials = Credentials(f"{name}-credentials", users, self._children)
-        platform = DockerPlatform(name, deployment, credentials.id, settings.image, self._children)
-        authority = CertificateAuthority(
-            f"{name}-certificate-authority",
-            f"{deployment} certificate authority",
-            settings.certificate_authority_lifetime_days,
-            self._children,
-        )
-        self._passwords: pulumi.Output[dict[str, str]] = pulumi.Output.secret(credentials.passwords)
-        self._authority = authority
-
-        redis = [(f"{name}-redis-{i}", settings.port + i) for i in range(settings.replicas + 1)]
-        sentinels = [(f"{name}-sentinel-{i}", settings.sentinel_port + i) for i in range(settings.sentinels)]
-        listeners = {node: Listener(platform.host_name(node), port) for node, port in [*redis, *sentinels]}
-        sentinel_listeners = [listeners[node] for node, _ in sentinels]
+        groundwork = Groundwork(name, deployment, settings, REDIS_USERS, children)
+        redis = {
+            node: groundwork.listener(node, settings.port + i)
+            for i, node in enumerate(f"{name}-redis-{i}" for i in range(settings.replicas + 1))
+        }
+        sentinels = {
+            node: groundwork.listener(node, settings.sentinel_port + i)
+            for i, node in enumerate(f"{name}-sentinel-{i}" for i in range(settings.sentinels))
+        }
         live = config_files.live_settings(settings, settings.effective_min_replicas_to_write)
 
         target = {
-            "nodes": [_member(node, listeners[node], platform) for node, _ in redis],
-            "sentinels": [_member(node, listeners[node], platform) for node, _ in sentinels],
+            "nodes": [groundwork.member(node, listener) for node, listener in redis.items()],
+            "sentinels": [groundwork.member(node, listener) for node, listener in sentinels.items()],
             "sentinel": {
                 "master_name": master_name,
                 "quorum": settings.quorum,
@@ -103,60 +91,59 @@ class ReplicatedRedis(pulumi.ComponentResource):
             },
             "live_settings": live,
         }
-        Topology(f"{name}-topology", target, self._children)
-        gate = RollingGate(name, target, self._passwords, authority.certificate)
+        topology = Topology(f"{name}-topology", target, children)
+        gate = RollingGate(name, target, groundwork.passwords, groundwork.ca_certificate)
         rules = config_files.redis_acl_rules(settings)
         redis_nodes = []
-        for node, _ in redis:
-            listener = listeners[node]
-            env = config_files.node_env(listener, master_name, sentinel_listeners)
+        for node, listener in redis.items():
             files: dict[str, pulumi.Input[str]] = {
                 "live.conf": config_files.live_conf(live),
-                "node.env": env,
-                "start.sh": config_files.host_script("start.sh"),
-                "rejoin.sh": config_files.host_script("rejoin.sh"),
-                "users.acl": self._secret_file(lambda passwords: config_files.users_acl(rules, passwords)),
+                "node.env": config_files.node_env(listener, master_name, sentinels.values()),
+                **config_files.redis_scripts(),
+                "users.acl": groundwork.users_acl(rules),
             }
             restart_files: dict[str, pulumi.Input[str]] = {
-                "redis.conf": self._secret_file(partial(_redis_conf, settings, listener)),
+                "redis.conf": groundwork.secret_file(partial(_redis_conf, settings, listener)),
             }
-            redis_nodes.append(self._create_node(platform, gate, node, "redis", listener, files, restart_files))
+            redis_nodes.append(
+                groundwork.create_node(gate, topology, node, "redis", listener, settings.memory, files, restart_files)
+            )
         sentinel_nodes = []
-        for node, _ in sentinels:
-            listener = listeners[node]
+        for node, listener in sentinels.items():
             files = {
-                "node.env": config_files.node_env(listener, master_name, sentinel_listeners),
+                "node.env": config_files.node_env(listener, master_name, sentinels.values()),
                 "start.sh": config_files.host_script("start_sentinel.sh"),
             }
             restart_files = {
-                "users.acl": self._secret_file(
-                    lambda passwords: config_files.users_acl(config_files.sentinel_acl_rules(), passwords)
-                ),
-                "sentinel.conf": self._secret_file(partial(_sentinel_conf, settings, listener)),
+                "users.acl": groundwork.users_acl(config_files.sentinel_acl_rules()),
+                "sentinel.conf": groundwork.secret_file(partial(_sentinel_conf, settings, listener)),
             }
-            sentinel_nodes.append(self._create_node(platform, gate, node, "sentinel", listener, files, restart_files))
+            sentinel_nodes.append(
+                groundwork.create_node(
+                    gate, topology, node, "sentinel", listener, settings.sentinel_memory, files, restart_files
+                )
+            )
 
         formation = Formation(
             f"{name}-formation",
             target=target,
-            acl=self._passwords.apply(
-                lambda passwords: {user: config_files.acl_definition(user, rules, passwords) for user in rules}
-            ),
-            passwords=self._passwords,
-            ca_certificate=authority.certificate,
+            results=("primary", "replicas"),
+            acl=groundwork.acl_definitions(rules),
+            passwords=groundwork.passwords,
+            ca_certificate=groundwork.ca_certificate,
             generations={node.spec.name: node.generation for node in [*redis_nodes, *sentinel_nodes]},
             files_generations={node.spec.name: node.files_generation for node in redis_nodes},
-            opts=self._children,
+            opts=children,
         )
 
-        self.sentinels = pulumi.Output.from_input([_address(node.reach) for node in sentinel_nodes])
+        self.sentinels = pulumi.Output.from_input([address(node.reach) for node in sentinel_nodes])
         self.master_name = pulumi.Output.from_input(master_name)
         self.primary = formation.primary
         self.replicas = formation.replicas
-        self.ca_certificate = authority.certificate
-        self.credentials = self._passwords
+        self.ca_certificate = groundwork.ca_certificate
+        self.credentials = groundwork.passwords
         self.python_example = pulumi.Output.secret(
-            pulumi.Output.all(authority.certificate, self._passwords).apply(
+            pulumi.Output.all(groundwork.ca_certificate, groundwork.passwords).apply(
                 lambda values: python_example(
                     [node.reach for node in sentinel_nodes],
                     master_name,
@@ -168,53 +155,6 @@ class ReplicatedRedis(pulumi.ComponentResource):
         )
         self.register_outputs({output: getattr(self, output) for output in self.OUTPUTS})
 
-    def _secret_file(self, render: Callable[[Mapping[str, str]], str]) -> pulumi.Output[str]:
-        return self._passwords.apply(render)
-
-    def _create_node(
-        self,
-        platform: Platform,
-        gate: RollingGate,
-        name: str,
-        kind: NodeKind,
-        listener: Listener,
-        files: dict[str, pulumi.Input[str]],
-        restart_files: dict[str, pulumi.Input[str]],
-    ) -> Node:
-        """Make one node with its certificate; the files are by name within the node's configuration folder."""
-        certificate = NodeCertificate(
-            f"{name}-certificate",
-            self._authority,
-            platform.certificate_names(listener),
-            self._settings.certificate_lifetime_days,
-            self._children,
-        )
-        access: dict[str, pulumi.Input[str]] = {
-            "host.auth": self._secret_file(lambda passwords: config_files.host_auth(passwords["host"])),
-            "health.sh": config_files.host_script("health.sh"),
-        }
-        tls: dict[str, pulumi.Input[str]] = {
-            "tls/ca.crt": self._authority.certificate,
-            "tls/node.crt": certificate.certificate,
-            "tls/node.key": pulumi.Output.secret(certificate.private_key),
-        }
-        # Redis takes a new certificate while it runs (CONFIG SET tls-cert-file); Sentinel only when it starts.
-        files = {**files, **access, **(tls if kind == "redis" else {})}
-        restart_files = {**restart_files, **(tls if kind == "sentinel" else {})}
-        spec = NodeSpec(
-            name=name,
-            kind=kind,
-            listener=listener,
-            start_script=f"{CONFIG_FOLDER}/start.sh",
-            health_script=f"{CONFIG_FOLDER}/health.sh",
-            memory=self._settings.memory if kind == "redis" else self._settings.sentinel_memory,
-            retain_data=self._settings.retain_data and kind == "redis",
-            stop_grace_seconds=self._settings.stop_grace_seconds,
-            files={f"{CONFIG_FOLDER}/{path}": content for path, content in files.items()},
-            restart_files={f"{CONFIG_FOLDER}/{path}": content for path, content in restart_files.items()},
-        )
-        return platform.create_node(spec, pulumi.ResourceOptions.merge(self._children, gate.options))
-
 
 def _redis_conf(settings: ReplicatedRedisSettings, listener: Listener, passwords: Mapping[str, str]) -> str:
     return config_files.redis_conf(settings, listener, passwords["replication"])
@@ -222,16 +162,3 @@ def _redis_conf(settings: ReplicatedRedisSettings, listener: Listener, passwords
 
 def _sentinel_conf(settings: ReplicatedRedisSettings, listener: Listener, passwords: Mapping[str, str]) -> str:
     return config_files.sentinel_conf(settings, listener, passwords["sentinel"])
-
-
-def _member(name: str, listener: Listener, platform: Platform) -> dict[str, Any]:
-    reach = platform.reach(listener)
-    return {
-        "name": name,
-        "announced": {"host": listener.host, "port": listener.port},
-        "reach": {"host": reach.host, "port": reach.port},
-    }
-
-
-def _address(listener: Listener) -> str:
-    return f"{listener.host}:{listener.port}"

@@ -13,10 +13,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from .redis_directives import (
     BOOLEAN_DIRECTIVES,
+    CLUSTER_DIRECTIVES,
+    COMMANDS_THE_CLUSTER_NEEDS,
     COMMANDS_THE_COMPONENT_NEEDS,
     DIRECTIVES_WITH_A_SETTING,
     GUARDED_DIRECTIVES,
@@ -146,10 +148,25 @@ class NodeSettings:
     retain_data: bool = True
     stop_grace_seconds: int = 60
 
+    _commands_needed: ClassVar = COMMANDS_THE_COMPONENT_NEEDS
+    _needed_by: ClassVar = "replication and Sentinel"
+
     def __post_init__(self) -> None:
         problems = self._problems()
         if problems:
             raise SettingsError(problems)
+
+    @property
+    def replicas_of_a_primary(self) -> int:
+        """How many replicas each primary has."""
+        raise NotImplementedError
+
+    @property
+    def effective_min_replicas_to_write(self) -> int:
+        """``min-replicas-to-write``, given or derived from the number of replicas."""
+        if self.min_replicas_to_write is not None:
+            return self.min_replicas_to_write
+        return 1 if self.replicas_of_a_primary > 1 else 0
 
     @property
     def effective_maxmemory(self) -> int:
@@ -170,6 +187,7 @@ class NodeSettings:
             *self._number_problems(),
             *self._directive_problems(),
             *self._rename_problems(),
+            *self._min_replicas_problems(),
         ]
 
     def _choice_problems(self) -> list[str]:
@@ -215,6 +233,15 @@ class NodeSettings:
             problems.append("certificate-authority-lifetime-days: must be longer than certificate-lifetime-days")
         return problems
 
+    def _min_replicas_problems(self) -> list[str]:
+        replicas = self.replicas_of_a_primary
+        if self.min_replicas_to_write is None or 0 <= self.min_replicas_to_write <= replicas:
+            return []
+        return [
+            f"min-replicas-to-write: {self.min_replicas_to_write} with {replicas} replica(s) would refuse "
+            f"every write; use 0 to {replicas}"
+        ]
+
     def _directive_problems(self) -> list[str]:
         problems = (directive_problem(name, value) for name, value in self.redis_directives.items())
         return [f"redis-directives: {problem}" for problem in problems if problem]
@@ -223,8 +250,8 @@ class NodeSettings:
         problems = []
         new_names = Counter(new_name.lower() for new_name in self.rename_commands.values())
         for command, new_name in self.rename_commands.items():
-            if command.lower() in COMMANDS_THE_COMPONENT_NEEDS:
-                problems.append(f"rename-commands: {command} is needed by replication and Sentinel; leave it out")
+            if command.lower() in self._commands_needed:
+                problems.append(f"rename-commands: {command} is needed by {self._needed_by}; leave it out")
             elif command.lower() not in REDIS_COMMANDS:
                 hint = _did_you_mean(command.lower(), REDIS_COMMANDS)
                 problems.append(f"rename-commands: Redis 8.0 has no command {command}{hint}")
@@ -267,11 +294,9 @@ class ReplicatedRedisSettings(NodeSettings):
     master_name: str | None = None
 
     @property
-    def effective_min_replicas_to_write(self) -> int:
-        """``min-replicas-to-write``, given or derived from the number of replicas."""
-        if self.min_replicas_to_write is not None:
-            return self.min_replicas_to_write
-        return 1 if self.replicas > 1 else 0
+    def replicas_of_a_primary(self) -> int:
+        """``replicas``: there is one primary."""
+        return self.replicas
 
     def _problems(self) -> list[str]:
         problems = [
@@ -292,11 +317,6 @@ class ReplicatedRedisSettings(NodeSettings):
             problems.append(
                 f"quorum: {self.quorum} cannot be reached by {self.sentinels} Sentinel(s); "
                 f"use 1 to {self.sentinels} (a majority is {self.sentinels // 2 + 1})"
-            )
-        if self.min_replicas_to_write is not None and not 0 <= self.min_replicas_to_write <= self.replicas:
-            problems.append(
-                f"min-replicas-to-write: {self.min_replicas_to_write} with {self.replicas} replica(s) would refuse "
-                f"every write; use 0 to {self.replicas}"
             )
         if self.sentinel_memory < 32 * MEBIBYTE:
             problems.append(f"sentinel-memory: {self.sentinel_memory} bytes is too little; give at least 32mb")
@@ -319,6 +339,89 @@ class ReplicatedRedisSettings(NodeSettings):
                 f"{redis_ports[0]} to {redis_ports[-1]}; move one of them"
             )
         return problems
+
+
+LARGEST_SHARD_WEIGHT = 100
+HIGHEST_CLUSTER_PORT = 65535 - 10000
+"""Every node listens for the others (cluster bus) on its port + 10000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisClusterSettings(NodeSettings):
+    """Shards, each a primary and its replicas, which have the cluster's 16384 hash slots among them.
+
+    Attributes:
+        shards: 3 to 100. With fewer, no majority of the primaries is left to promote a replica when one dies.
+        replicas_per_shard: copies beside each primary, 0 to 8.
+        shard_weights: 1 to 100 for each shard from shard 0 on; 1 for those that are not named. A shard gets slots in
+            proportion to its weight.
+        cluster_node_timeout: milliseconds of silence after which the others take a node for down, 500 to 300000.
+        cluster_require_full_coverage: whether the whole cluster stops serving while any slot has no primary.
+        port: of copy 0 of shard 0; copy c of shard s listens on ``port + 10 * s + c``, so that a port never changes
+            when the numbers do. The highest of them must not pass 55535.
+    """
+
+    shards: int = 3
+    replicas_per_shard: int = 1
+    shard_weights: tuple[int, ...] = ()
+    cluster_node_timeout: int = 15000
+    cluster_require_full_coverage: bool = True
+    port: int = 7000
+
+    _commands_needed: ClassVar = COMMANDS_THE_COMPONENT_NEEDS | COMMANDS_THE_CLUSTER_NEEDS
+    _needed_by: ClassVar = "replication and the cluster"
+
+    @property
+    def replicas_of_a_primary(self) -> int:
+        """``replicas-per-shard``."""
+        return self.replicas_per_shard
+
+    def port_of(self, shard: int, copy: int) -> int:
+        """Where copy ``copy`` of shard ``shard`` listens."""
+        return self.port + 10 * shard + copy
+
+    def weight_of(self, shard: int) -> int:
+        """The weight of shard ``shard``."""
+        return self.shard_weights[shard] if shard < len(self.shard_weights) else 1
+
+    def _problems(self) -> list[str]:
+        problems = [
+            *super()._problems(),
+            *_range_problem("replicas-per-shard", self.replicas_per_shard, 0, 8),
+            *_range_problem("cluster-node-timeout", self.cluster_node_timeout, 500, 300_000),
+        ]
+        if 0 < self.shards < 3:
+            problems.append(
+                f"shards: {self.shards} cannot outlive the death of a primary, because a majority of the primaries "
+                "has to promote its replica; use 3 to 100, or topology replicated"
+            )
+        else:
+            problems += _range_problem("shards", self.shards, 3, 100)
+        if len(self.shard_weights) > max(self.shards, 0):
+            problems.append(f"shard-weights: {len(self.shard_weights)} weights for {self.shards} shards; give fewer")
+        for shard, weight in enumerate(self.shard_weights):
+            problems += _range_problem(f"shard-weights: shard {shard}", weight, 1, LARGEST_SHARD_WEIGHT)
+        highest = self.port_of(self.shards - 1, self.replicas_per_shard)
+        if not problems and highest > HIGHEST_CLUSTER_PORT:
+            problems.append(
+                f"port: {self.port} to {highest} are needed, but the cluster bus takes each port + 10000, so the "
+                f"highest is {HIGHEST_CLUSTER_PORT}; use a lower one"
+            )
+        return problems
+
+    def _directive_problems(self) -> list[str]:
+        problems = []
+        for name in self.redis_directives:
+            if name in _CLUSTER_DIRECTIVES_WITH_A_SETTING:
+                problems.append(f"redis-directives: {name} has a setting of its own: use {name}")
+            elif name in CLUSTER_DIRECTIVES:
+                problems.append(f"redis-directives: {name} {CLUSTER_DIRECTIVES[name]}; leave it out")
+        own = {*_CLUSTER_DIRECTIVES_WITH_A_SETTING, *CLUSTER_DIRECTIVES}
+        others = (directive_problem(name, value) for name, value in self.redis_directives.items() if name not in own)
+        return [*problems, *(f"redis-directives: {problem}" for problem in others if problem)]
+
+
+_CLUSTER_DIRECTIVES_WITH_A_SETTING = ("cluster-node-timeout", "cluster-require-full-coverage")
 
 
 def directive_problem(name: str, value: str) -> str | None:
@@ -384,6 +487,20 @@ def setting_name(field: str) -> str:
     return field.replace("_", "-")
 
 
+def setting_names(cls: type[NodeSettings]) -> frozenset[str]:
+    """The settings that a class of settings has."""
+    return frozenset(setting_name(each.name) for each in dataclasses.fields(cls))
+
+
+def is_default(cls: type[NodeSettings], setting: str, value: Any) -> bool:
+    """Whether a configuration value of a setting of ``cls`` says no more than its default."""
+    of_setting = next(each for each in dataclasses.fields(cls) if each.name == field_name(setting))
+    try:
+        return bool(_convert(of_setting.name, str(of_setting.type), value) == of_setting.default)
+    except ValueError:
+        return False
+
+
 SettingsType = TypeVar("SettingsType", bound=NodeSettings)
 
 
@@ -423,6 +540,10 @@ def _convert(name: str, kind: str, value: Any) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ValueError(f"'{value}' is not a list such as ['900 1', '300 10']")
         return tuple(SavePoint.parse(item) for item in value)
+    if kind.startswith("tuple[int"):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ValueError(f"'{value}' is not a list such as [1, 2, 1]")
+        return tuple(_whole_number(item) for item in value)
     if kind.startswith("Mapping"):
         if not isinstance(value, Mapping):
             raise ValueError(f"'{value}' is not a map of names to values")
@@ -432,15 +553,19 @@ def _convert(name: str, kind: str, value: Any) -> Any:
             raise ValueError(f"'{value}' is not true or false")
         return str(value).lower() == "true"
     if kind.startswith("int"):
-        text = str(value).strip()
         if name in MEMORY_FIELDS:
-            return parse_memory(text)
-        if not _INTEGER_PATTERN.fullmatch(text):
-            raise ValueError(f"'{value}' is not a whole number")
-        return int(text)
+            return parse_memory(str(value).strip())
+        return _whole_number(value)
     if not isinstance(value, str):
         raise ValueError(f"'{value}' is not a text")
     return value
+
+
+def _whole_number(value: Any) -> int:
+    text = str(value).strip()
+    if not _INTEGER_PATTERN.fullmatch(text):
+        raise ValueError(f"'{value}' is not a whole number")
+    return int(text)
 
 
 def _plain_text(value: Any) -> str:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG
 
-from .replicated_redis import ReplicatedRedis
-from .settings import ReplicatedRedisSettings, SettingsError, settings_from_mapping
+from .settings import (
+    NodeSettings,
+    RedisClusterSettings,
+    ReplicatedRedisSettings,
+    SettingsError,
+    is_default,
+    setting_names,
+    settings_from_mapping,
+)
+from .topologies import CLUSTER, REPLICATED
 
 _OF_THE_PROGRAM = ("topology", "name")
+_SETTINGS: Mapping[str, type[NodeSettings]] = {REPLICATED: ReplicatedRedisSettings, CLUSTER: RedisClusterSettings}
 
 
 def deploy() -> None:
@@ -21,19 +31,50 @@ def deploy() -> None:
     """
     config = pulumi.Config()
     try:
-        redis = _replicated_redis(config)
+        deployment = _deployment(config)
     except SettingsError as error:
         raise pulumi.RunError("\n".join(error.problems)) from None
-    for output in ReplicatedRedis.OUTPUTS:
-        pulumi.export(output, getattr(redis, output))
+    for output in deployment.OUTPUTS:
+        pulumi.export(output, getattr(deployment, output))
 
 
-def _replicated_redis(config: pulumi.Config) -> ReplicatedRedis:
-    topology = config.get("topology") or "replicated"
-    if topology != "replicated":
-        raise SettingsError([f"topology: '{topology}' is not one of replicated"])
-    settings = settings_from_mapping(ReplicatedRedisSettings, stack_settings(config.name))
-    return ReplicatedRedis(config.get("name") or "cache", settings)
+def _deployment(config: pulumi.Config) -> Any:
+    topology = config.get("topology") or REPLICATED
+    if topology not in _SETTINGS:
+        raise SettingsError([f"topology: '{topology}' is not one of {', '.join(_SETTINGS)}"])
+    name = config.get("name") or "cache"
+    given = settings_of(topology, stack_settings(config.name))
+    # A program loads the component that it deploys, and no other.
+    if topology == CLUSTER:
+        from .redis_cluster import RedisCluster
+
+        return RedisCluster(name, settings_from_mapping(RedisClusterSettings, given))
+    from .replicated_redis import ReplicatedRedis
+
+    return ReplicatedRedis(name, settings_from_mapping(ReplicatedRedisSettings, given))
+
+
+def settings_of(topology: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that only another topology has.
+
+    Pulumi.yaml gives every stack the defaults of all topologies' settings; such a default says nothing. Raises
+    SettingsError for a setting of another topology that somebody has set.
+    """
+    own = setting_names(_SETTINGS[topology])
+    others = {
+        setting: (other, cls)
+        for other, cls in _SETTINGS.items()
+        for setting in setting_names(cls)
+        if setting not in own
+    }
+    problems = [
+        f"{setting}: is a setting of topology {other}; leave it out, or choose that topology"
+        for setting, (other, cls) in others.items()
+        if setting in given and not is_default(cls, setting, given[setting])
+    ]
+    if problems:
+        raise SettingsError(problems)
+    return {setting: value for setting, value in given.items() if setting not in others}
 
 
 def stack_settings(namespace: str) -> dict[str, Any]:

@@ -7,10 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
+
+from .topologies import CLUSTER, topology_of
 
 
 class _TopologyProvider(ResourceProvider):
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        problems = moved_members(olds["target"], news["target"]) if olds else []
+        return CheckResult(news, [CheckFailure("target", problem) for problem in problems])
+
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(str(uuid.uuid4()), props)
 
@@ -21,8 +35,32 @@ class _TopologyProvider(ResourceProvider):
         return DiffResult(changes=olds["target"] != news["target"])
 
 
+def moved_members(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Members of a cluster that would get another address, one line each.
+
+    A cluster's nodes keep each other's ports (nodes.conf), so that none would find the others again.
+    """
+    if not topology_of(before) == topology_of(after) == CLUSTER:
+        return []
+    addresses = {member["name"]: member["announced"] for member in _members(before)}
+    return [
+        f"port: {member['name']} cannot move from port {int(addresses[member['name']]['port'])} to "
+        f"{int(member['announced']['port'])}, because the nodes of a cluster know each other by their ports; "
+        "keep the port, or deploy another stack"
+        for member in _members(after)
+        if addresses.get(member["name"], member["announced"]) != member["announced"]
+    ][:1]
+
+
+def _members(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [member for shard in record["shards"] for member in shard["members"]]
+
+
 class Topology(Resource, module="redis-production", name="Topology"):
-    """``target``: members, Sentinel's settings and live settings, without a secret. Touches nothing."""
+    """``target``: members, settings of the topology and live settings, without a secret. Touches nothing.
+
+    ``target["topology"]`` says which topology it is, see :mod:`live_deployment`.
+    """
 
     def __init__(
         self, resource_name: str, target: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None

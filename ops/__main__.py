@@ -10,7 +10,7 @@ from rich.console import Console
 
 from components.formation.errors import FormationError
 
-from .deployment import Deployment, DeploymentError
+from .deployment import Deployment, DeploymentError, cluster
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 # A pipe or a log has no width of its own: wide enough that no table wraps.
@@ -20,7 +20,7 @@ Stack = Annotated[Optional[str], typer.Option("--stack", "-s", help="Stack; the 
 
 @app.command()
 def status(stack: Stack = None) -> None:
-    """Show the topology: node, role, host, link, lag, memory, Sentinel's view. Exit code 1 if it is not healthy."""
+    """Show nodes, roles, replication, memory, and Sentinel's view or slots and keys. Exit code 1 if not healthy."""
     from .status import show_status
 
     raise typer.Exit(0 if show_status(Deployment.load(stack), console) else 1)
@@ -28,7 +28,7 @@ def status(stack: Stack = None) -> None:
 
 @app.command()
 def verify(stack: Stack = None) -> None:
-    """Write a key through Sentinel as a client does, read it from a replica, and print how to connect."""
+    """Write a key as a client does, through Sentinel or the cluster, read it from a replica, print how to connect."""
     from .verify import verify_clients
 
     verify_clients(Deployment.load(stack), console)
@@ -40,7 +40,7 @@ def cli(
     stack: Stack = None,
     user: Annotated[str, typer.Option(help="ACL user: app, monitor, admin, ...")] = "app",
 ) -> None:
-    """Open redis-cli on the current primary, with the right user and certificate authority."""
+    """Open redis-cli on the current primary, or one of a cluster's, with the right user and certificate authority."""
     from .redis_cli import run_redis_cli
 
     raise typer.Exit(run_redis_cli(Deployment.load(stack), user, arguments or []))
@@ -51,10 +51,21 @@ def failover(
     stack: Stack = None,
     node: Annotated[Optional[str], typer.Option("--node", help="The replica to promote.")] = None,  # noqa: UP045
 ) -> None:
-    """Hand the primary over to a replica without losing a write."""
+    """Hand the primary over to a replica without losing a write. In a cluster --node says which, and so which shard."""
     from .failover import hand_over_to
 
     hand_over_to(Deployment.load(stack), node, console)
+
+
+@app.command()
+def rebalance(
+    stack: Stack = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Give every shard of a cluster its share of the slots, and finish what an interruption left."""
+    from .rebalance import rebalance as rebalance_slots
+
+    rebalance_slots(cluster(Deployment.load(stack)), console, dry_run=dry_run)
 
 
 @app.command()

@@ -5,38 +5,44 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.formation.cluster.target import ClusterTarget
 from components.formation.members import Access, Member
 from components.formation.replication.target import ReplicationTarget
+from components.topologies import CLUSTER, topology_of
 
 
 class DeploymentError(Exception):
     """The stack cannot be read, or does not hold a deployment."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A deployment as its stack describes it."""
+    """A deployment as its stack describes it. One of the two below, by its topology."""
 
-    target: ReplicationTarget
     ca_certificate: str
     passwords: dict[str, str] = field(repr=False)
 
-    @classmethod
-    def load(cls, stack: str | None) -> Deployment:
+    @property
+    def redis_nodes(self) -> Sequence[Member]:
+        """Every Redis node."""
+        raise NotImplementedError
+
+    @staticmethod
+    def load(stack: str | None) -> Deployment:
         """Read a stack (None: the selected one) with the Pulumi CLI.
 
         Raises DeploymentError when the stack cannot be read or was never deployed.
         """
         if shutil.which("pulumi") is None:
             raise DeploymentError('pulumi is not on PATH; run eval "$(make -s env)" first')
-        return cls.from_state(_exported(stack))
+        return Deployment.from_state(_exported(stack))
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Deployment:
+    @staticmethod
+    def from_state(state: Mapping[str, Any]) -> Deployment:
         """Make a deployment from a stack's state, exported with its secrets. It need not be formed yet.
 
         Raises DeploymentError when the state has none, or more than one.
@@ -47,9 +53,16 @@ class Deployment:
             ca_certificate = _the_one(state, "CertificateAuthority")["certificate"]
         except KeyError:
             raise DeploymentError("the stack was exported without its secrets") from None
+        if topology_of(topology) == CLUSTER:
+            return ClusterDeployment(
+                target=ClusterTarget.from_dict(topology), ca_certificate=ca_certificate, passwords=passwords
+            )
         sentinel = {**topology["sentinel"], "auth_password": passwords["sentinel"]}
-        target = ReplicationTarget.from_dict({**topology, "sentinel": sentinel})
-        return cls(target, ca_certificate, passwords)
+        return ReplicatedDeployment(
+            target=ReplicationTarget.from_dict({**topology, "sentinel": sentinel}),
+            ca_certificate=ca_certificate,
+            passwords=passwords,
+        )
 
     def access(self, user: str) -> Access:
         """How ``user`` logs in. Raises DeploymentError for a user that the deployment does not have."""
@@ -59,11 +72,49 @@ class Deployment:
 
     def node(self, name: str) -> Member:
         """The Redis node of that name. Raises DeploymentError when there is none."""
-        for member in self.target.nodes:
+        for member in self.redis_nodes:
             if name in (member.name, member.announced.host):
                 return member
-        names = ", ".join(member.name for member in self.target.nodes)
+        names = ", ".join(member.name for member in self.redis_nodes)
         raise DeploymentError(f"there is no node {name}; use one of {names}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicatedDeployment(Deployment):
+    """A primary, its replicas and Sentinels."""
+
+    target: ReplicationTarget
+
+    @property
+    def redis_nodes(self) -> Sequence[Member]:
+        """Primary and replicas."""
+        return self.target.nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterDeployment(Deployment):
+    """A cluster."""
+
+    target: ClusterTarget
+
+    @property
+    def redis_nodes(self) -> Sequence[Member]:
+        """The members of all shards."""
+        return self.target.members
+
+
+def replicated(deployment: Deployment) -> ReplicatedDeployment:
+    """Raises DeploymentError for another topology."""
+    if not isinstance(deployment, ReplicatedDeployment):
+        raise DeploymentError("the stack holds a cluster; that is for topology replicated only")
+    return deployment
+
+
+def cluster(deployment: Deployment) -> ClusterDeployment:
+    """Raises DeploymentError for another topology."""
+    if not isinstance(deployment, ClusterDeployment):
+        raise DeploymentError("the stack holds a primary with Sentinels; that is for topology cluster only")
+    return deployment
 
 
 def _the_one(state: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Opens redis-cli on the current primary, inside its container: no redis-cli is needed on this machine."""
+"""Opens redis-cli on a current primary, inside its container: no redis-cli is needed on this machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import sys
 from collections.abc import Sequence
 
 from components.config_files import CONFIG_FOLDER
+from components.formation.cluster.observation import observe as observe_cluster
+from components.formation.members import Address
 from components.formation.replication.observation import observe
 
-from .deployment import Deployment, DeploymentError
+from .deployment import ClusterDeployment, Deployment, DeploymentError, replicated
 
 
 def run_redis_cli(deployment: Deployment, user: str, arguments: Sequence[str]) -> int:
     """Run redis-cli on the primary as ``user``; return its exit code. Raises DeploymentError when there is no primary.
+
+    In a cluster it is one of the primaries, and redis-cli follows redirections.
 
     The password goes in through standard input and a file in the container's memory, so that no command line,
     environment of the container or engine log shows it.
@@ -23,19 +27,28 @@ def run_redis_cli(deployment: Deployment, user: str, arguments: Sequence[str]) -
     if shutil.which("docker") is None:
         raise DeploymentError("docker is not on PATH; it is needed to open redis-cli inside the primary's container")
     password = deployment.access(user).password
-    observation = observe(deployment.target, deployment.access("admin"))
-    primaries = [node for node in observation.nodes if node.role == "primary"]
+    primaries = _primaries(deployment)
     if not primaries:
-        raise DeploymentError("no node is the primary now; see python -m ops status")
-    container, port = primaries[0].address.host, primaries[0].address.port
+        raise DeploymentError("no node is a primary now; see python -m ops status")
+    container, port = primaries[0].host, primaries[0].port
     password_file = f"/tmp/{secrets.token_hex(8)}"  # noqa: S108 - memory of the container, which nobody else uses
     store = ["docker", "exec", "-i", container, "sh", "-c", f"umask 077; cat >{password_file}"]
     subprocess.run(store, input=password, text=True, check=True)
+    follow = "-c " if isinstance(deployment, ClusterDeployment) else ""
     start = (
         f"REDISCLI_AUTH=$(cat {password_file}); rm {password_file}; export REDISCLI_AUTH; "
-        f"exec redis-cli --tls --cacert {CONFIG_FOLDER}/tls/ca.crt -h {container} -p {port} --user {user} "
+        f"exec redis-cli {follow}--tls --cacert {CONFIG_FOLDER}/tls/ca.crt -h {container} -p {port} --user {user} "
         '--no-auth-warning "$@"'
     )
     terminal = ["-it"] if sys.stdin.isatty() and sys.stdout.isatty() else ["-i"]
     command = ["docker", "exec", *terminal, container, "sh", "-c", start, "redis-cli", *arguments]
     return subprocess.run(command, check=False).returncode
+
+
+def _primaries(deployment: Deployment) -> list[Address]:
+    access = deployment.access("admin")
+    if isinstance(deployment, ClusterDeployment):
+        nodes = observe_cluster(deployment.target, access).nodes
+        return [node.address for node in nodes if node.reachable and node.role == "primary"]
+    observation = observe(replicated(deployment).target, access)
+    return [node.address for node in observation.nodes if node.role == "primary"]

@@ -2,39 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from components.formation.replication.health import Row, status
+from components.formation.cluster import health as cluster_health
+from components.formation.cluster.observation import observe as observe_cluster
+from components.formation.replication import health as replication_health
 from components.formation.replication.observation import observe
 
-from .deployment import Deployment
+from .deployment import ClusterDeployment, Deployment, replicated
 
 
 def show_status(deployment: Deployment, console: Console) -> bool:
     """Print a row for each node and Sentinel, and what is wrong; return whether the deployment is healthy."""
-    found = status(deployment.target, observe(deployment.target, deployment.access("admin")))
-    table = Table(title=f"{deployment.target.sentinel.master_name}", title_justify="left")
+    if isinstance(deployment, ClusterDeployment):
+        of_cluster = cluster_health.status(
+            deployment.target, observe_cluster(deployment.target, deployment.access("admin"))
+        )
+        console.print(_cluster_table(of_cluster.rows))
+        return _say_whether_healthy(of_cluster.reasons, console)
+    target = replicated(deployment).target
+    found = replication_health.status(target, observe(target, deployment.access("admin")))
+    console.print(_replication_table(target.sentinel.master_name, found.rows))
+    return _say_whether_healthy(found.reasons, console)
+
+
+def _replication_table(title: str, rows: Sequence[replication_health.Row]) -> Table:
+    table = Table(title=title, title_justify="left")
     for heading in ("node", "role", "host", "link"):
         table.add_column(heading, overflow="fold")
     for heading in ("lag", "memory"):
         table.add_column(heading, justify="right")
     table.add_column("Sentinel's view")
-    for row in found.rows:
-        table.add_row(row.name, row.role, row.host, row.link, _lag(row), _memory(row), row.seen_by)
-    console.print(table)
-    console.print("healthy" if found.healthy else "[red]not healthy[/red]")
-    for reason in found.reasons:
+    for row in rows:
+        memory = _memory(row.memory_used, row.memory_max)
+        table.add_row(row.name, row.role, row.host, row.link, _lag(row.lag_bytes), memory, row.seen_by)
+    return table
+
+
+def _cluster_table(rows: Sequence[cluster_health.Row]) -> Table:
+    shards = {row.shard for row in rows if row.shard}
+    table = Table(title=f"{len(shards)} shards", title_justify="left")
+    for heading in ("shard", "node", "role", "host"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("slots", "keys", "memory"):
+        table.add_column(heading, justify="right")
+    table.add_column("link", overflow="fold")
+    table.add_column("lag", justify="right")
+    shard = ""
+    for row in rows:
+        table.add_row(
+            row.shard if row.shard != shard else "",
+            row.name,
+            row.role,
+            row.host,
+            _number(row.slots),
+            _number(row.keys),
+            _memory(row.memory_used, row.memory_max),
+            row.link,
+            _lag(row.lag_bytes),
+        )
+        shard = row.shard
+    return table
+
+
+def _say_whether_healthy(reasons: Sequence[str], console: Console) -> bool:
+    console.print("[red]not healthy[/red]" if reasons else "healthy")
+    for reason in reasons:
         console.print(f"- {reason}", highlight=False, soft_wrap=True)
-    return found.healthy
+    return not reasons
 
 
-def _lag(row: Row) -> str:
-    return "" if row.lag_bytes is None else f"{row.lag_bytes} B"
+def _lag(size: int | None) -> str:
+    return "" if size is None else f"{size} B"
 
 
-def _memory(row: Row) -> str:
-    if row.memory_used is None:
+def _number(count: int | None) -> str:
+    return "" if count is None else str(count)
+
+
+def _memory(used: int | None, most: int | None) -> str:
+    if used is None:
         return ""
-    used = f"{row.memory_used / 1024**2:.1f}"
-    return f"{used} / {row.memory_max / 1024**2:.0f} MiB" if row.memory_max else f"{used} MiB"
+    text = f"{used / 1024**2:.1f}"
+    return f"{text} / {most / 1024**2:.0f} MiB" if most else f"{text} MiB"

@@ -9,12 +9,14 @@ from rich.console import Console
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from components.examples import key_within
-from components.formation.connection import Connections, as_mapping
+from components.formation.cluster.observation import observe as observe_cluster
+from components.formation.cluster.slots import slot_of
+from components.formation.connection import Connections, as_mapping, without_errors
 from components.formation.members import Member
 from components.formation.replication.observation import REPLICA, observe
 
-from .clients import sentinel_client
-from .deployment import Deployment, DeploymentError
+from .clients import client_of
+from .deployment import ClusterDeployment, Deployment, DeploymentError, ReplicatedDeployment, replicated
 
 _REPLICATION_TIMEOUT_SECONDS = 10
 
@@ -24,42 +26,59 @@ class _NotYetReplicated(Exception):
 
 
 def verify_clients(deployment: Deployment, console: Console) -> None:
-    """Write a key as user ``app`` through Sentinel, read it from a replica, delete it, and print how to connect.
+    """Write a key as user ``app`` through Sentinel or the cluster, read it from a replica, delete it, and print how to
+    connect.
 
     Raises DeploymentError naming what did not work.
     """
-    access = deployment.access("app")
     value = secrets.token_hex(8)
     try:
         key = key_within(_key_pattern(deployment), f"verify:{secrets.token_hex(4)}")
-        client = sentinel_client(deployment)
+        through = "RedisCluster" if isinstance(deployment, ClusterDeployment) else "Sentinel"
+        client = client_of(deployment)
         client.set(key, value, ex=60)
-        replicas = _replicas(deployment)
-        with Connections(access) as connections:
-            for replica in replicas[:1]:
-                _read_from(replica, connections, key, value)
+        replica = _replica_of(deployment, key)
+        if replica:
+            _read_from(deployment, replica, key, value)
         client.delete(key)
-    except redis.RedisError as error:
+    except (redis.RedisError, redis.RedisClusterException) as error:
         raise DeploymentError(f"a client could not use the deployment: {error}") from None
-    read = f", read from {replicas[0].name}" if replicas else ""
-    console.print(f"verified: a key written through Sentinel as user app over TLS{read}", soft_wrap=True)
+    read = f", read from {replica.name}" if replica else ""
+    console.print(f"verified: a key written through {through} as user app over TLS{read}", soft_wrap=True)
     _print_how_to_connect(deployment, console)
 
 
-def _replicas(deployment: Deployment) -> list[Member]:
-    observation = observe(deployment.target, deployment.access("admin"))
-    names = {node.name for node in observation.nodes if node.role == REPLICA}
-    return [member for member in deployment.target.nodes if member.name in names]
+def _replica_of(deployment: Deployment, key: str) -> Member | None:
+    """A replica that has the key, if there is one."""
+    access = deployment.access("admin")
+    if isinstance(deployment, ClusterDeployment):
+        slot = slot_of(key)
+        nodes = observe_cluster(deployment.target, access).nodes
+        owners = {node.node_id for node in nodes if any(first <= slot <= last for first, last in node.slots)}
+        names = {node.name for node in nodes if node.reachable and node.primary_id in owners}
+    else:
+        observation = observe(replicated(deployment).target, access)
+        names = {node.name for node in observation.nodes if node.role == REPLICA}
+    return next((member for member in deployment.redis_nodes if member.name in names), None)
 
 
 def _key_pattern(deployment: Deployment) -> str:
     """The keys that ``app`` may touch, as a node says (ACL GETUSER)."""
     with Connections(deployment.access("admin")) as connections:
-        user = as_mapping(connections.ask(deployment.target.nodes[0], "ACL", "GETUSER", "app"))
+        user = as_mapping(connections.ask(deployment.redis_nodes[0], "ACL", "GETUSER", "app"))
     return str(user["keys"]).split()[0].removeprefix("~")
 
 
-def _read_from(replica: Member, connections: Connections, key: str, value: str) -> None:
+def _read_from(deployment: Deployment, replica: Member, key: str, value: str) -> None:
+    # A replica of a cluster sends clients to its primary unless they say that they are content with what it has.
+    before: list[tuple[str | int, ...]] = [("READONLY",)] if isinstance(deployment, ClusterDeployment) else []
+    with Connections(deployment.access("app")) as connections:
+        _wait_until_read(replica, connections, before, key, value)
+
+
+def _wait_until_read(
+    replica: Member, connections: Connections, before: list[tuple[str | int, ...]], key: str, value: str
+) -> None:
     @retry(
         retry=retry_if_exception_type(_NotYetReplicated),
         stop=stop_after_delay(_REPLICATION_TIMEOUT_SECONDS),
@@ -67,7 +86,7 @@ def _read_from(replica: Member, connections: Connections, key: str, value: str) 
         reraise=True,
     )
     def read() -> None:
-        if connections.client(replica).get(key) != value:
+        if without_errors(connections.ask_all(replica, *before, ("GET", key)))[-1] != value:
             raise _NotYetReplicated
 
     try:
@@ -80,11 +99,13 @@ def _read_from(replica: Member, connections: Connections, key: str, value: str) 
 
 
 def _print_how_to_connect(deployment: Deployment, console: Console) -> None:
-    sentinels = ", ".join(str(member.reach) for member in deployment.target.sentinels)
+    if isinstance(deployment, ClusterDeployment):
+        where = f"nodes        {', '.join(str(member.reach) for member in deployment.redis_nodes)}"
+    else:
+        where = _where_sentinels_are(replicated(deployment))
     console.print(
         f"""
-Sentinels    {sentinels}
-master name  {deployment.target.sentinel.master_name}
+{where}
 user         app (password and CA: pulumi stack output --show-secrets credentials, ca_certificate)
 Python       pulumi stack output --show-secrets python_example > example.py && .venv/bin/python example.py
 redis-cli    python -m ops cli
@@ -95,3 +116,8 @@ in a shell of your own, first: eval "$(make -s env)"
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _where_sentinels_are(deployment: ReplicatedDeployment) -> str:
+    sentinels = ", ".join(str(member.reach) for member in deployment.target.sentinels)
+    return f"Sentinels    {sentinels}\nmaster name  {deployment.target.sentinel.master_name}"

@@ -18,6 +18,9 @@ from .members import Access, Member
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
+# By itself a pool of redis-py refuses the 101st; it is the server that says how many it takes.
+_MOST_CONNECTIONS = 10_000
+
 
 def _tls_context(ca_certificate: str) -> ssl.SSLContext:
     """Trusts this authority and no other, and requires the certificate to name the host."""
@@ -48,12 +51,19 @@ class Connections:
 
     With a certificate authority the connection is TLS and the certificate must name the reach address's host. A command
     is sent a second time after a broken connection, unless `once` says that it must not be. All raise redis.RedisError.
+    `access` is what it logs in with; without `decode` answers are bytes, as names of keys need not be text.
     """
 
     def __init__(
-        self, access: Access, *, connect_timeout_seconds: float = 2.0, answer_timeout_seconds: float = 3.0
+        self,
+        access: Access,
+        *,
+        connect_timeout_seconds: float = 2.0,
+        answer_timeout_seconds: float = 3.0,
+        decode: bool = True,
     ) -> None:
-        self._access = access
+        self.access = access
+        self._decode = decode
         self._connect_timeout_seconds = connect_timeout_seconds
         self._answer_timeout_seconds = answer_timeout_seconds
         self._tls = _tls_context(access.ca_certificate) if access.ca_certificate is not None else None
@@ -84,12 +94,13 @@ class Connections:
                     **tls,
                     host=member.reach.host,
                     port=member.reach.port,
-                    username=self._access.username,
-                    password=self._access.password,
+                    username=self.access.username,
+                    password=self.access.password,
                     socket_connect_timeout=self._connect_timeout_seconds,
                     socket_timeout=self._answer_timeout_seconds,
                     retry=Retry(NoBackoff(), retries, supported_errors=(redis.ConnectionError,)),
-                    decode_responses=True,
+                    decode_responses=self._decode,
+                    max_connections=_MOST_CONNECTIONS,
                     protocol=2,
                     client_name="formation",
                     driver_info=None,

@@ -29,20 +29,30 @@ class Address:
 
 @dataclass(frozen=True)
 class Member:
-    """One server: `announced` is how deployment and clients know it, `reach` is where this program reaches it."""
+    """One server: `announced` is how deployment and clients know it, `reach` is where this program reaches it.
+
+    `host` names what fails together with it (a machine, a zone); empty when that does not matter.
+    """
 
     name: str
     announced: Address
     reach: Address
+    host: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"name": self.name, "announced": self.announced.to_dict(), "reach": self.reach.to_dict()}
+        values = {"name": self.name, "announced": self.announced.to_dict(), "reach": self.reach.to_dict()}
+        return {**values, "host": self.host} if self.host else values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Member:
         """The opposite of `to_dict`."""
-        return cls(str(values["name"]), Address.from_dict(values["announced"]), Address.from_dict(values["reach"]))
+        return cls(
+            str(values["name"]),
+            Address.from_dict(values["announced"]),
+            Address.from_dict(values["reach"]),
+            str(values.get("host", "")),
+        )
 
 
 @dataclass(frozen=True)

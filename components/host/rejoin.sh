@@ -7,16 +7,8 @@ set -u
 config=/etc/redis-production
 loaded=$1
 . "$config/node.env" # NODE_HOST, NODE_PORT, MASTER_NAME, SENTINELS
+. "$config/ask.sh"
 
-# Commands go through standard input, so that no password is on a command line.
-auth=$(cat "$config/host.auth")
-ask() { # host port, commands on standard input
-  answer=$({ printf '%s\n' "$auth"; cat; } |
-    timeout 3 redis-cli --tls --cacert "$config/tls/ca.crt" -h "$1" -p "$2" 2>/dev/null | tr -d '\r')
-  printf '%s\n' "${answer#*OK
-}"
-}
-redis() { printf '%s\n' "$*" | ask 127.0.0.1 "$NODE_PORT"; }
 say() { printf 'rejoin: %s\n' "$*"; }
 field() { printf '%s\n' "$replication" | sed -n "s/^$1://p"; }
 
@@ -83,11 +75,8 @@ may_go_on_as_primary() {
   esac
 }
 
-prove() { # the node holds the deployment's data: it may serve, and be promoted
-  ! grep -q '^appendonly yes' "$config/live.conf" || redis CONFIG SET appendonly yes >/dev/null
-  redis CONFIG SET replica-priority 100 replica-serve-stale-data yes >/dev/null
-  redis CONFIG REWRITE >/dev/null
-  cat /proc/sys/kernel/random/boot_id >/data/boot.new && mv /data/boot.new /data/boot
+finish() { # the node has its place: it may serve, and be promoted
+  prove replica-priority 100
   say "$1"
   exit 0
 }
@@ -99,8 +88,8 @@ while :; do
   [ $rounds -lt 60 ] || pause=2 # it is not over in a moment: leave the machine to others
   replication=$(redis INFO replication)
   [ -n "$replication" ] || continue
-  [ "$(field role)" != master ] || prove "$NODE_HOST:$NODE_PORT is the primary"
-  [ "$(field master_link_status)" != up ] || prove "in sync with $(field master_host):$(field master_port)"
+  [ "$(field role)" != master ] || finish "$NODE_HOST:$NODE_PORT is the primary"
+  [ "$(field master_link_status)" != up ] || finish "in sync with $(field master_host):$(field master_port)"
   following="$(field master_host):$(field master_port)"
   [ "$following" != 127.0.0.1:2 ] || exit 0 # retired: it is being removed
   [ "$(redis PING)" != "LOADING Redis is loading the dataset in memory" ] || continue

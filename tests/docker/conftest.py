@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.stack import PulumiStack, free_ports
+from tests.docker.stack import PulumiStack
 
 MakeStack = Callable[..., PulumiStack]
 
@@ -19,8 +19,7 @@ def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
     stacks: list[PulumiStack] = []
 
     def make(**config: Any) -> PulumiStack:
-        redis_port, sentinel_port = free_ports(2)
-        stack = PulumiStack(tmp_path / f"project-{len(stacks)}", (redis_port, sentinel_port), **config)
+        stack = PulumiStack(tmp_path / f"project-{len(stacks)}", **config)
         stacks.append(stack)
         return stack
 
@@ -35,3 +34,14 @@ def stack(make_stack: MakeStack) -> PulumiStack:
     made = make_stack()
     made.up()
     return made
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulumiStack]:
+    """A formed cluster of three shards with a replica each; whoever uses it leaves it well for the next test."""
+    made = PulumiStack(tmp_path_factory.mktemp("cluster") / "project", topology="cluster")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.clean_up()

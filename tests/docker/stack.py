@@ -20,14 +20,19 @@ import docker
 import redis
 import yaml
 from docker.models.containers import Container
+from redis.cluster import RedisCluster
 from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
 
+from components.cluster_client import FollowingCluster
+from components.formation import cluster as cluster_formation
+from components.formation.cluster import health as cluster_health
+from components.formation.members import Member
 from components.formation.replication import Observation, observe
 from components.formation.replication.hand_over import hand_over
 from components.formation.replication.health import status
 from components.formation.replication.observation import PRIMARY, NodeView
-from ops.clients import sentinel_client
-from ops.deployment import Deployment
+from ops.clients import cluster_client, sentinel_client
+from ops.deployment import Deployment, cluster, replicated
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHARED = ("__main__.py", "components", ".venv")
@@ -50,21 +55,13 @@ class Outcome:
 class PulumiStack:
     """A stack named at random, on ports of its own; ``config`` are its settings."""
 
-    def __init__(self, folder: Path, ports: tuple[int, int], **config: Any) -> None:
+    def __init__(self, folder: Path, **config: Any) -> None:
         self.name = f"t{secrets.token_hex(3)}"
         self.folder = folder
-        self.config: dict[str, Any] = {
-            "port": ports[0],
-            "sentinel-port": ports[1],
-            "memory": "128mb",
-            "retain-data": False,
-            "down-after-milliseconds": 2000,
-            "failover-timeout": 10000,
-            **config,
-        }
+        self.config: dict[str, Any] = {"memory": "128mb", "retain-data": False, **_of_the_topology(config), **config}
         self._environment = {
             **os.environ,
-            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}?metadata=skip",  # as airgap has it
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(8),
             "PULUMI_RUN_PROGRAM": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -141,7 +138,17 @@ class PulumiStack:
         return Deployment.from_state(json.loads(self.run("stack", "export", "--show-secrets").text))
 
     def live(self) -> Live:
+        """Of topology replicated."""
         return Live(self.deployment())
+
+    def cluster(self) -> LiveCluster:
+        """Of topology cluster."""
+        return LiveCluster(self.deployment())
+
+    def roles(self) -> dict[str, str]:
+        """Redis node -> its role now."""
+        live = self.cluster() if self.config.get("topology") == "cluster" else self.live()
+        return {node.name: node.role for node in live.observe().nodes}
 
     def state_text(self) -> str:
         """Every file of the backend, as it lies on disk."""
@@ -230,6 +237,15 @@ class Run:
         return Outcome(self._process.wait(), "".join(self._lines))
 
 
+def _of_the_topology(config: dict[str, Any]) -> dict[str, Any]:
+    if config.get("topology") == "cluster":
+        # Shard s is on port + 10 * s: six shards fit.
+        return {"port": next(free_ports(1, size=60)), "cluster-node-timeout": 4000}
+    port, sentinel_port = free_ports(2)
+    timing = {"down-after-milliseconds": 2000, "failover-timeout": 10000}
+    return {"port": port, "sentinel-port": sentinel_port, **timing}
+
+
 def _family(process: int) -> list[int]:
     """A process and all its descendants, the process first."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
@@ -240,25 +256,18 @@ def _family(process: int) -> list[int]:
     return family
 
 
-class Live:
-    """A deployment as it is on the engine."""
+class LiveMembers:
+    """The members of a deployment as they are on the engine."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
+    def __init__(self, deployment: Deployment, members: tuple[Member, ...]) -> None:
+        self._logins = deployment
         self.engine = docker.from_env()
-
-    def observe(self) -> Observation:
-        return observe(self.deployment.target, self.deployment.access("admin"))
-
-    def client(self) -> redis.Redis:
-        """As an application has it: user ``app``, follows Sentinel."""
-        return sentinel_client(self.deployment)
+        self.members = {member.name: member for member in members}
 
     def node_client(self, name: str, user: str = "admin") -> redis.Redis:
         """Straight to one member, by its name in the stack."""
-        members = {member.name: member for member in self.deployment.target.nodes + self.deployment.target.sentinels}
-        reach = members[name].reach
-        access = self.deployment.access(user)
+        reach = self.members[name].reach
+        access = self._logins.access(user)
         return redis.Redis(
             host=reach.host,
             port=reach.port,
@@ -272,8 +281,45 @@ class Live:
 
     def container(self, name: str) -> Container:
         """The container of a member, by its name in the stack."""
-        members = self.deployment.target.nodes + self.deployment.target.sentinels
-        return self.engine.containers.get(next(each.announced.host for each in members if each.name == name))
+        return self.engine.containers.get(self.members[name].announced.host)
+
+    def started(self) -> dict[str, str]:
+        """When each member's container was started."""
+        return {name: self.container(name).attrs["State"]["StartedAt"] for name in self.members}
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why `ops status` would not say healthy."""
+        raise NotImplementedError
+
+    def _wait_until_healthy(self, seconds: float) -> None:
+        found: tuple[str, ...] = ()
+
+        @retry(retry=retry_if_not_result(bool), stop=stop_after_delay(seconds), wait=wait_fixed(0.2))
+        def healthy() -> bool:
+            nonlocal found
+            found = self.reasons()
+            return not found
+
+        try:
+            healthy()
+        except Exception as error:
+            raise AssertionError(f"not healthy after {seconds} s: {'; '.join(found)}") from error
+
+
+class Live(LiveMembers):
+    """A primary, its replicas and Sentinels as they are on the engine."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = replicated(deployment)
+        target = self.deployment.target
+        super().__init__(deployment, target.nodes + target.sentinels)
+
+    def observe(self) -> Observation:
+        return observe(self.deployment.target, self.deployment.access("admin"))
+
+    def client(self) -> redis.Redis:
+        """As an application has it: user ``app``, follows Sentinel."""
+        return sentinel_client(self.deployment)
 
     @property
     def primary(self) -> NodeView:
@@ -283,21 +329,12 @@ class Live:
     def replica_names(self) -> list[str]:
         return [node.name for node in self.observe().nodes if node.role != PRIMARY]
 
+    def reasons(self) -> tuple[str, ...]:
+        return status(self.deployment.target, self.observe()).reasons
+
     def wait_until_healthy(self, seconds: float = 180) -> Observation:
         """Until `ops status` would say healthy; AssertionError with its reasons when time runs out."""
-        reasons: tuple[str, ...] = ()
-
-        @retry(retry=retry_if_not_result(bool), stop=stop_after_delay(seconds), wait=wait_fixed(0.2))
-        def healthy() -> bool:
-            nonlocal reasons
-            found = status(self.deployment.target, self.observe())
-            reasons = found.reasons
-            return found.healthy
-
-        try:
-            healthy()
-        except Exception as error:
-            raise AssertionError(f"not healthy after {seconds} s: {'; '.join(reasons)}") from error
+        self._wait_until_healthy(seconds)
         return self.observe()
 
     def deployment_failover(self, name: str) -> None:
@@ -316,17 +353,65 @@ class Live:
             assert {*view.sentinels.values(), view.address} == sentinels, view
 
 
-def free_ports(count: int) -> Iterator[int]:
-    """First ports of ``count`` blocks of ten that nobody listens on, below those that the system gives to clients."""
+class LiveCluster(LiveMembers):
+    """A cluster as it is on the engine."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = cluster(deployment)
+        super().__init__(deployment, self.deployment.target.members)
+
+    def observe(self) -> cluster_formation.Observation:
+        return cluster_formation.observe(self.deployment.target, self.deployment.access("admin"))
+
+    def client(self, kind: type[RedisCluster] = FollowingCluster, **options: Any) -> RedisCluster:
+        """As an application has it: user ``app``."""
+        return cluster_client(self.deployment, kind, **options)
+
+    def reasons(self) -> tuple[str, ...]:
+        return cluster_health.status(self.deployment.target, self.observe()).reasons
+
+    def wait_until_healthy(self, seconds: float = 180) -> cluster_formation.Observation:
+        """Until `ops status` would say healthy, and `redis-cli --cluster check` finds nothing to complain about."""
+        self._wait_until_healthy(seconds)
+        self.check()
+        return self.observe()
+
+    def check(self) -> None:
+        """`redis-cli --cluster check`, inside the network; AssertionError with what it complains about."""
+        name, member = next(iter(self.members.items()))
+        command = "redis-cli --tls --cacert /etc/redis-production/tls/ca.crt --user admin --no-auth-warning --cluster"
+        answer = self.container(name).exec_run(
+            [*command.split(), "check", f"127.0.0.1:{member.announced.port}"],
+            environment={"REDISCLI_AUTH": self.deployment.access("admin").password},
+        )
+        assert answer.exit_code == 0, str(answer.output)
+
+    def primaries(self) -> dict[str, str]:
+        """Shard -> the name of its primary."""
+        shard_of = {member.name: shard.name for shard in self.deployment.target.shards for member in shard.members}
+        return {shard_of[node.name]: node.name for node in self.observe().nodes if node.role == PRIMARY}
+
+    def replicas(self) -> list[str]:
+        return [node.name for node in self.observe().nodes if node.role != PRIMARY]
+
+    def assert_no_stale_entries(self) -> None:
+        """Every node knows exactly the members of the target."""
+        announced = {member.announced for member in self.members.values()}
+        for node in self.observe().nodes:
+            assert {known.address for known in node.knows.nodes.values()} == announced, node.name
+
+
+def free_ports(count: int, size: int = 10) -> Iterator[int]:
+    """First ports of ``count`` blocks of ``size`` that nobody listens on, below those that the system gives clients."""
     import socket
 
     base = 20000 + secrets.randbelow(1200) * 10
     found = 0
     while found < count:
-        base = base + 10 if base < 32000 else 20000
+        base = base + size if base + 2 * size < 32700 else 20000
         sockets = []
         try:
-            for port in range(base, base + 10):
+            for port in range(base, base + size):
                 one = socket.socket()
                 sockets.append(one)
                 one.bind(("127.0.0.1", port))

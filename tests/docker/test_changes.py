@@ -12,17 +12,11 @@ from tests.docker.writer import Writer
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
 
 
-def started(live: Live) -> dict[str, str]:
-    """When each member's container was started."""
-    members = live.deployment.target.nodes + live.deployment.target.sentinels
-    return {member.name: live.container(member.name).attrs["State"]["StartedAt"] for member in members}
-
-
 def test_replicas_and_sentinels_come_and_go(make_stack: MakeStack) -> None:
     stack = make_stack()
     stack.up()
     live = stack.live()
-    before = started(live)
+    before = live.started()
     with Writer(live.client()) as writer:
         writer.wait_for_writes(20)
         stack.config |= {"replicas": 3, "sentinels": 5, "quorum": 3}
@@ -32,7 +26,7 @@ def test_replicas_and_sentinels_come_and_go(make_stack: MakeStack) -> None:
         assert len(live.observe().sentinels) == 5
         live.wait_until_healthy()
         live.assert_no_stale_entries()
-        assert {name: at for name, at in started(live).items() if name in before} == before, "a node was restarted"
+        assert {name: at for name, at in live.started().items() if name in before} == before, "a node was restarted"
         # The primary itself is among those that go.
         live.deployment_failover("cache-redis-3")
         stack.config |= {"replicas": 1, "sentinels": 3, "quorum": 2}
@@ -54,7 +48,7 @@ def test_replicas_and_sentinels_come_and_go(make_stack: MakeStack) -> None:
 
 def test_live_settings_are_changed_without_a_restart(stack: PulumiStack) -> None:
     live = stack.live()
-    before = started(live)
+    before = live.started()
     stack.config |= {
         "memory": "160mb",
         "maxmemory-policy": "allkeys-lru",
@@ -69,7 +63,7 @@ def test_live_settings_are_changed_without_a_restart(stack: PulumiStack) -> None
     assert "restart" not in preview.text.replace("restart-files", "")
     stack.up()
     live = stack.live()
-    assert started(live) == before
+    assert live.started() == before
     for member in live.deployment.target.nodes:
         found = live.node_client(member.name).config_get("*")
         assert found["maxmemory-policy"] == "allkeys-lru"

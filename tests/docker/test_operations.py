@@ -14,7 +14,6 @@ from cryptography import x509
 
 from tests.docker.conftest import MakeStack
 from tests.docker.stack import Live, PulumiStack
-from tests.docker.test_changes import started
 from tests.docker.test_failures import assert_nothing_to_do
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
@@ -89,7 +88,7 @@ def test_new_certificates_reach_redis_without_a_restart(stack: PulumiStack) -> N
     live = stack.live()
     names = [member.name for member in live.deployment.target.nodes + live.deployment.target.sentinels]
     before = {name: served_certificate(live, name).serial_number for name in names}
-    at = started(live)
+    at = live.started()
     stack.config["certificate-lifetime-days"] = 200
     stack.up()
     live.wait_until_healthy()
@@ -99,7 +98,7 @@ def test_new_certificates_reach_redis_without_a_restart(stack: PulumiStack) -> N
         lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
         assert lifetime.days == 200
         if "redis" in name:
-            assert started(live)[name] == at[name], "a Redis node was restarted"
+            assert live.started()[name] == at[name], "a Redis node was restarted"
     assert_nothing_to_do(stack)
 
 

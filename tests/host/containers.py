@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import functools
 import io
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import docker
 import redis
@@ -28,13 +29,14 @@ from components.certificates import issue_certificate, make_authority
 from components.config_files import CONFIG_FOLDER, DATA_FOLDER, REDIS_USERS, Listener
 from components.formation import Access, Address, Member
 from components.formation.replication import ReplicationTarget, SentinelSettings, form
-from components.settings import MEBIBYTE
+from components.settings import MEBIBYTE, NodeSettings
 
 LABEL = "redis-production-node-test"
 OWNER = f"{LABEL}-process"
 _RESTART: Any = {"Name": "unless-stopped"}
 ANSWERS_LATER = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError)
 Result = TypeVar("Result")
+Settings = TypeVar("Settings", bound=NodeSettings)
 
 
 def wait_until(condition: Callable[[], Result | None], what: str, seconds: float = 150) -> Result:
@@ -75,44 +77,35 @@ class Server:
         return f"{self.listener.host}:{self.listener.port}"
 
 
-class Containers:
-    """Three small Redis nodes and three Sentinels, or what the settings given say; a name and ports that are free.
+class NodeContainers(abc.ABC, Generic[Settings]):
+    """The containers of one deployment's nodes, under a name that is free."""
 
-    Sentinels do nothing in the time of a test, unless it allows a failover.
-    """
+    servers: list[Server]
 
-    def __init__(self, **values: Any) -> None:
-        self.name = name = f"hosttest-{secrets.token_hex(3)}"
-        port = free_port(20)
-        self.settings = settings = ReplicatedRedisSettings(
-            **{
-                "memory": 64 * MEBIBYTE,
-                "port": port,
-                "sentinel_port": port + 10,
-                "down_after_milliseconds": 60000,
-                "failover_timeout": 5000,
-                "min_replicas_to_write": 0,
-                "app_key_pattern": "app:*",
-                "app_channel_pattern": "app:*",
-                **values,
-            }
-        )
+    def __init__(self, settings: Settings, users: Sequence[str]) -> None:
+        self.name = f"hosttest-{secrets.token_hex(3)}"
+        self.settings = settings
         self.engine = docker.from_env()
-        self.redis = [
-            Server("redis", Listener(f"{name}-redis-{i}", settings.port + i)) for i in range(settings.replicas + 1)
-        ]
-        self.sentinels = [
-            Server("sentinel", Listener(f"{name}-sentinel-{i}", settings.sentinel_port + i))
-            for i in range(settings.sentinels)
-        ]
-        self.passwords = {user: f"the-password-of-{user}-in-{name}" for user in REDIS_USERS}
-        self._authority = make_authority(name, 30)
+        self.passwords = {user: f"the-password-of-{user}-in-{self.name}" for user in users}
+        self._authority = make_authority(self.name, 30)
         self.ca_certificate = self._authority.certificate
         self._labels = {LABEL: self.name, OWNER: str(os.getpid())}
 
-    @property
-    def servers(self) -> list[Server]:
-        return [*self.redis, *self.sentinels]
+    @abc.abstractmethod
+    def files(self, server: Server, settings: Settings | None = None) -> dict[str, str]:
+        """What a node's configuration folder holds, by name within it."""
+
+    @abc.abstractmethod
+    def form(self) -> None:
+        """Make the nodes one deployment, as ``pulumi up`` does."""
+
+    @abc.abstractmethod
+    def wait_until_whole(self) -> object:
+        """Until every node has its place, and all agree."""
+
+    def memory(self, server: Server) -> int:
+        """The memory limit of a node's container in bytes."""
+        return self.settings.memory
 
     # Making and removing
 
@@ -127,7 +120,7 @@ class Containers:
         for volume, _ in volumes:
             self.engine.volumes.create(volume, labels=self._labels)
         self.write_files(server, self.files(server))
-        memory = self.settings.memory if server.kind == "redis" else self.settings.sentinel_memory
+        memory = self.memory(server)
         container = self.engine.containers.create(
             self.settings.image,
             name=server.name,
@@ -151,34 +144,15 @@ class Containers:
         )
         container.start()
 
-    def files(self, server: Server, settings: ReplicatedRedisSettings | None = None) -> dict[str, str]:
-        """What a node's configuration folder holds, by name within it."""
-        settings = settings or self.settings
+    def access_files(self, server: Server) -> dict[str, str]:
+        """The files that nodes of every kind need to be asked."""
         certificate = issue_certificate(self._authority, [server.name, "localhost", "127.0.0.1"], 20)
-        sentinels = [sentinel.listener for sentinel in self.sentinels]
-        common = {
-            "node.env": config_files.node_env(server.listener, self.name, sentinels),
+        return {
             "host.auth": config_files.host_auth(self.passwords["host"]),
             "health.sh": config_files.host_script("health.sh"),
             "tls/ca.crt": self.ca_certificate,
             "tls/node.crt": certificate.certificate,
             "tls/node.key": certificate.private_key,
-        }
-        if server.kind == "sentinel":
-            return {
-                **common,
-                "users.acl": config_files.users_acl(config_files.sentinel_acl_rules(), self.passwords),
-                "sentinel.conf": config_files.sentinel_conf(settings, server.listener, self.passwords["sentinel"]),
-                "start.sh": config_files.host_script("start_sentinel.sh"),
-            }
-        live = config_files.live_settings(settings, settings.effective_min_replicas_to_write)
-        return {
-            **common,
-            "users.acl": config_files.users_acl(config_files.redis_acl_rules(settings), self.passwords),
-            "redis.conf": config_files.redis_conf(settings, server.listener, self.passwords["replication"]),
-            "live.conf": config_files.live_conf(live),
-            "start.sh": config_files.host_script("start.sh"),
-            "rejoin.sh": config_files.host_script("rejoin.sh"),
         }
 
     def write_files(self, server: Server, files: Mapping[str, str]) -> None:
@@ -189,6 +163,10 @@ class Containers:
     def wipe(self, server: Server) -> None:
         """Empty the data volume of a stopped node."""
         self._change_data(server, "find", DATA_FOLDER, "-mindepth", "1", "-delete")
+
+    def lose_data(self, server: Server) -> None:
+        """Remove what Redis keeps of the keys from a stopped node's volume; who it is stays."""
+        self._change_data(server, "sh", "-c", f"rm -r {DATA_FOLDER}/appendonlydir; rm -f {DATA_FOLDER}/dump.rdb")
 
     def restart_host(self, server: Server) -> None:
         """Make a stopped node believe that its host was restarted, so that what the kernel had not written is lost."""
@@ -225,7 +203,7 @@ class Containers:
         """Leave nothing on the engine."""
         _remove(self.engine, f"{LABEL}={self.name}")
 
-    def __enter__(self) -> Containers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -247,7 +225,7 @@ class Containers:
         for server in servers:
             self.container(server).start()
 
-    def replace(self, server: Server, settings: ReplicatedRedisSettings) -> None:
+    def replace(self, server: Server, settings: Settings) -> None:
         """Put a new container with other settings in a node's place, on the same volumes."""
         container = self.container(server)
         container.stop()
@@ -316,14 +294,72 @@ class Containers:
         """DBSIZE."""
         return int(self.ask(server, "DBSIZE"))
 
+
+class Containers(NodeContainers[ReplicatedRedisSettings]):
+    """Three small Redis nodes and three Sentinels, or what the settings given say, on ports that are free.
+
+    Sentinels do nothing in the time of a test, unless it allows a failover.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        port = free_port(20)
+        settings = ReplicatedRedisSettings(
+            **{
+                "memory": 64 * MEBIBYTE,
+                "port": port,
+                "sentinel_port": port + 10,
+                "down_after_milliseconds": 60000,
+                "failover_timeout": 5000,
+                "min_replicas_to_write": 0,
+                "app_key_pattern": "app:*",
+                "app_channel_pattern": "app:*",
+                **values,
+            }
+        )
+        super().__init__(settings, REDIS_USERS)
+        self.redis = [
+            Server("redis", Listener(f"{self.name}-redis-{i}", settings.port + i)) for i in range(settings.replicas + 1)
+        ]
+        self.sentinels = [
+            Server("sentinel", Listener(f"{self.name}-sentinel-{i}", settings.sentinel_port + i))
+            for i in range(settings.sentinels)
+        ]
+        self.servers = [*self.redis, *self.sentinels]
+
+    def memory(self, server: Server) -> int:
+        return self.settings.memory if server.kind == "redis" else self.settings.sentinel_memory
+
+    def files(self, server: Server, settings: ReplicatedRedisSettings | None = None) -> dict[str, str]:
+        settings = settings or self.settings
+        sentinels = [sentinel.listener for sentinel in self.sentinels]
+        common = {
+            "node.env": config_files.node_env(server.listener, self.name, sentinels),
+            **self.access_files(server),
+        }
+        if server.kind == "sentinel":
+            return {
+                **common,
+                "users.acl": config_files.users_acl(config_files.sentinel_acl_rules(), self.passwords),
+                "sentinel.conf": config_files.sentinel_conf(settings, server.listener, self.passwords["sentinel"]),
+                "start.sh": config_files.host_script("start_sentinel.sh"),
+            }
+        live = config_files.live_settings(settings, settings.effective_min_replicas_to_write)
+        return {
+            **common,
+            "users.acl": config_files.users_acl(config_files.redis_acl_rules(settings), self.passwords),
+            "redis.conf": config_files.redis_conf(settings, server.listener, self.passwords["replication"]),
+            "live.conf": config_files.live_conf(live),
+            **config_files.redis_scripts(),
+        }
+
     # Forming
 
     @property
     def target(self) -> ReplicationTarget:
         settings = self.settings
         return ReplicationTarget(
-            nodes=tuple(map(_member, self.redis)),
-            sentinels=tuple(map(_member, self.sentinels)),
+            nodes=tuple(map(member_of, self.redis)),
+            sentinels=tuple(map(member_of, self.sentinels)),
             sentinel=SentinelSettings(
                 master_name=self.name,
                 quorum=settings.quorum,
@@ -337,7 +373,6 @@ class Containers:
         )
 
     def form(self, target: ReplicationTarget | None = None) -> None:
-        """Make the nodes one deployment, as ``pulumi up`` does."""
         access = Access("admin", self.passwords["admin"], self.ca_certificate)
         form(target or self.target, access, progress=print, timeout_seconds=150)
 
@@ -453,7 +488,7 @@ def _at_once(work: Callable[[Any], object], items: Sequence[Any]) -> None:
         list(pool.map(work, items))
 
 
-def _member(server: Server) -> Member:
+def member_of(server: Server) -> Member:
     port = server.listener.port
     return Member(server.name, Address(server.listener.host, port), Address("127.0.0.1", port))
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.processes.certificates import Authority
+from tests.processes.cluster_servers import Cluster, cluster
 from tests.processes.servers import Deployment, deployment, server_command
 
 
@@ -33,5 +34,17 @@ def deploy(tmp_path: Path, redis_command: list[str]) -> Iterator[Callable[..., D
         def make(**options: Any) -> Deployment:
             folder = tmp_path / str(options.get("name", "cache-test"))
             return stack.enter_context(deployment(folder, redis_command, **options))
+
+        yield make
+
+
+@pytest.fixture
+def start_cluster(tmp_path: Path, redis_command: list[str]) -> Iterator[Callable[..., Cluster]]:
+    """Starts the processes of clusters, which end with the test."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> Cluster:
+            folder = tmp_path / str(options.get("name", "cache-test"))
+            return stack.enter_context(cluster(folder, redis_command, **options))
 
         yield make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -50,6 +51,18 @@ def free_port() -> int:
         if port not in _taken:
             _taken.add(port)
             return port
+
+
+def free_port_pair(distance: int) -> int:
+    """The same, with the port `distance` above it free, too; below the ports that connections take for themselves."""
+    while True:
+        port = random.randint(12000, 21000)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + distance))
+            if not {port, port + distance} & _taken:
+                _taken.update((port, port + distance))
+                return port
 
 
 def acl_lines(users: Mapping[str, str]) -> str:
@@ -306,22 +319,29 @@ def wait_for(condition: Any, what: str, seconds: float = 20) -> Any:
 
 def server_command() -> list[str]:
     """How to start redis-server here: REDIS_SERVER, else the one on PATH, else the one of a Redis image."""
-    given = os.environ.get("REDIS_SERVER")
+    return _program("redis-server", "REDIS_SERVER")
+
+
+def client_command() -> list[str]:
+    """How to start redis-cli here: REDIS_CLI, else the one on PATH, else the one of a Redis image."""
+    return _program("redis-cli", "REDIS_CLI")
+
+
+def _program(name: str, variable: str) -> list[str]:
+    given = os.environ.get(variable)
     if given:
         return shlex.split(given)
-    found = shutil.which("redis-server")
-    if found:
-        return [found]
-    return _from_image()
+    found = shutil.which(name)
+    return [found] if found else _from_image(name)
 
 
-def _from_image() -> list[str]:
-    """The server's files out of the image that the project deploys, run with the image's own loader and libraries."""
+def _from_image(name: str) -> list[str]:
+    """A program's files out of the image that the project deploys, run with the image's own loader and libraries."""
     image = os.environ.get("REDIS_IMAGE", "redis:8.0.2")
     docker = shutil.which("docker")
     missing = (
-        "no redis-server for the process tests: install one (`apt-get install redis-server`), name one in "
-        f"REDIS_SERVER, or have the image {image} on a running Docker engine"
+        f"no {name} for the process tests: install one (`apt-get install redis-server`), name one in "
+        f"{name.upper().replace('-', '_')}, or have the image {image} on a running Docker engine"
     )
     if docker is None:
         raise RuntimeError(missing)
@@ -334,11 +354,11 @@ def _from_image() -> list[str]:
     root = cache / f"redis-server-{identity.stdout.strip().removeprefix('sha256:')[:16]}"
     if not root.exists():
         _extract(docker, image, root)
-    (server,) = [path for path in (root / "usr/bin/redis-server", root / "usr/local/bin/redis-server") if path.exists()]
+    (program,) = [path for path in (root / "usr/bin" / name, root / "usr/local/bin" / name) if path.exists()]
     loaders = sorted(root.glob("lib*/ld-linux*.so*")) + sorted(root.glob("lib/ld-musl*.so*"))
     libraries = [root / "usr/lib", root / "lib", *root.glob("usr/lib/*-linux-*"), *root.glob("lib/*-linux-*")]
     # By its own name: redis-server and redis-check-rdb may be one file that looks at how it was called.
-    return [str(loaders[0]), "--library-path", ":".join(map(str, libraries)), str(server)]
+    return [str(loaders[0]), "--library-path", ":".join(map(str, libraries)), str(program)]
 
 
 def _extract(docker: str, image: str, root: Path) -> None:

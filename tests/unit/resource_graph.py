@@ -16,7 +16,9 @@ from components.certificates import KeyPair, issue_certificate, make_authority
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"
 _AUTHORITY = make_authority("test", 10)
+FOLDER = "/etc/redis-production/"
 PRIMARY = "127.0.0.1:6379"
+SHARDS = [{"name": "cache-redis-0", "slots": "0-5460", "primary": "127.0.0.1:7000", "replicas": ["127.0.0.1:7001"]}]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,24 @@ class Graph:
         """The resources of a type, by name."""
         return {each.name: each for each in self.resources if each.type.endswith(type_ending)}
 
+    def container(self, name: str) -> Registered:
+        """A node's container."""
+        return self.of_type(":Container")[name]
+
+    def files(self, name: str) -> dict[str, Any]:
+        """File name -> content of a node."""
+        uploads = self.container(f"{name}-files").inputs["uploads"]
+        return {upload["file"].removeprefix(FOLDER): upload["content"] for upload in uploads}
+
+    def restart_files(self) -> dict[str, str]:
+        """Node -> fingerprint of the files whose change replaces it."""
+        return {
+            name: label["value"]
+            for name, container in self.of_type(":Container").items()
+            for label in container.inputs["labels"]
+            if label["label"] == "redis-production.restart-files"
+        }
+
 
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -61,7 +81,9 @@ class _Mocks(mocks.Mocks):
             issued: KeyPair = issue_certificate(_AUTHORITY, inputs["names"], 9)
             inputs |= {"certificate": issued.certificate, "private_key": issued.private_key}
         elif args.typ.endswith(":Formation"):
-            inputs |= {"primary": PRIMARY, "replicas": ["127.0.0.1:6380", "127.0.0.1:6381"]}
+            formed = {"primary": PRIMARY, "replicas": ["127.0.0.1:6380", "127.0.0.1:6381"], "shards": SHARDS}
+            cluster = "topology" in inputs["target"]
+            inputs |= {name: value for name, value in formed.items() if (name == "shards") == cluster}
         return f"id-of-{args.name}", inputs
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
@@ -112,6 +134,22 @@ def run_program(
 
     run()
     return Graph(monitor.registered, outputs, secret)
+
+
+def plain(value: Any) -> str:
+    """A text, secret or not."""
+    return str(value.value if isinstance(value, Secret) else value)
+
+
+def shown(value: Any) -> list[str]:
+    """Every text in a value that the engine is not told to keep secret."""
+    if isinstance(value, Secret):
+        return []
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in shown(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in shown(inner)]
+    return [str(value)]
 
 
 def _readable(value: Any) -> Any:

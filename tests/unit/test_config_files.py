@@ -10,12 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import ReplicatedRedisSettings, SavePoint
+from components import RedisClusterSettings, ReplicatedRedisSettings, SavePoint
 from components.config_files import (
+    CLUSTER_USERS,
     REDIS_USERS,
     SENTINEL_USERS,
     Listener,
     acl_definition,
+    cluster_acl_rules,
+    cluster_live_settings,
+    cluster_node_env,
+    cluster_redis_conf,
+    cluster_scripts,
     host_auth,
     host_script,
     live_conf,
@@ -23,6 +29,7 @@ from components.config_files import (
     node_env,
     redis_acl_rules,
     redis_conf,
+    redis_scripts,
     sentinel_acl_rules,
     sentinel_conf,
     users_acl,
@@ -32,6 +39,11 @@ from components.settings import MEBIBYTE
 
 NODE = Listener("cache-local-redis-1", 6380)
 SENTINEL = Listener("cache-local-sentinel-2", 26381)
+CLUSTER_NODE = Listener("cache-local-redis-1-0", 7010)
+SCRIPTS = (
+    "start.sh", "start_sentinel.sh", "start_cluster.sh", "wait_cluster.sh", "rejoin.sh", "rejoin_cluster.sh",
+    "health.sh", "ask.sh", "data.sh", "members.sh",
+)  # fmt: skip
 PASSWORDS = {user: f"password-of-{user}" for user in (*REDIS_USERS, "default")}
 DENIED_TO_ALL = ("flushall", "flushdb", "keys", "debug")
 
@@ -58,11 +70,26 @@ def every_file(**values: Any) -> dict[str, str]:
         "sentinel users.acl": users_acl(sentinel_acl_rules(), PASSWORDS),
         "node.env": node_env(NODE, "cache-local", [SENTINEL]),
         "host.auth": host_auth(PASSWORDS["host"]),
-        **{name: host_script(name) for name in ("start.sh", "start_sentinel.sh", "rejoin.sh", "health.sh")},
+        **{name: host_script(name) for name in SCRIPTS},
+        **every_cluster_file(default_user=given_settings.default_user),
     }
 
 
-@pytest.mark.parametrize(("file", "port"), [("redis.conf", 6380), ("sentinel.conf", 26381)])
+def every_cluster_file(**values: Any) -> dict[str, str]:
+    given_settings = RedisClusterSettings(**values)
+    return {
+        "cluster redis.conf": cluster_redis_conf(
+            given_settings, CLUSTER_NODE, "cache-redis-1-0", PASSWORDS["replication"]
+        ),
+        "cluster live.conf": live_conf(cluster_live_settings(given_settings)),
+        "cluster users.acl": users_acl(cluster_acl_rules(given_settings), PASSWORDS),
+        "cluster node.env": cluster_node_env(CLUSTER_NODE),
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "port"), [("redis.conf", 6380), ("sentinel.conf", 26381), ("cluster redis.conf", 7010)]
+)
 def test_only_tls_is_listened_to(file: str, port: int) -> None:
     found = directives(every_file()[file])
 
@@ -74,7 +101,7 @@ def test_only_tls_is_listened_to(file: str, port: int) -> None:
     assert found["tls-ca-cert-file"] == "/etc/redis-production/tls/ca.crt"
 
 
-@pytest.mark.parametrize("file", ["live.conf", "sentinel.conf"])
+@pytest.mark.parametrize("file", ["live.conf", "sentinel.conf", "cluster live.conf"])
 def test_old_versions_of_tls_are_not_spoken(file: str) -> None:
     assert directives(every_file()[file])["tls-protocols"] == '"TLSv1.2 TLSv1.3"'
 
@@ -106,14 +133,23 @@ def test_no_file_gives_a_role() -> None:
 
 
 def test_a_password_stands_only_where_a_server_or_script_must_send_it() -> None:
-    allowed = {"redis.conf": ["replication"], "sentinel.conf": ["sentinel"], "host.auth": ["host"]}
+    allowed = {
+        "redis.conf": ["replication"],
+        "cluster redis.conf": ["replication"],
+        "sentinel.conf": ["sentinel"],
+        "host.auth": ["host"],
+    }
     for name, text in every_file(default_user=True).items():
         found = [user for user, password in PASSWORDS.items() if password in text]
         assert found == allowed.get(name, []), name
 
 
 def test_users_have_hashed_passwords_and_default_is_off() -> None:
-    for name, users in (("redis users.acl", REDIS_USERS), ("sentinel users.acl", SENTINEL_USERS)):
+    for name, users in (
+        ("redis users.acl", REDIS_USERS),
+        ("sentinel users.acl", SENTINEL_USERS),
+        ("cluster users.acl", CLUSTER_USERS),
+    ):
         lines = {line.split()[1]: line for line in every_file()[name].splitlines()}
         assert lines.pop("default") == "user default reset off"
         assert set(lines) == set(users)
@@ -124,8 +160,13 @@ def test_users_have_hashed_passwords_and_default_is_off() -> None:
             assert ">" not in line
 
 
-def test_dangerous_commands_are_denied_to_every_user() -> None:
-    for user, rules in redis_acl_rules(settings(default_user=True)).items():
+@pytest.mark.parametrize(
+    "every_rule",
+    [redis_acl_rules(settings(default_user=True)), cluster_acl_rules(RedisClusterSettings(default_user=True))],
+    ids=["replicated", "cluster"],
+)
+def test_dangerous_commands_are_denied_to_every_user(every_rule: dict[str, str]) -> None:
+    for user, rules in every_rule.items():
         words = rules.split()
         granted = "+@all" in words
         for command in DENIED_TO_ALL:
@@ -263,9 +304,67 @@ def test_node_env_is_what_the_scripts_read() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["start.sh", "start_sentinel.sh", "rejoin.sh", "health.sh"])
+def test_a_cluster_node_is_known_by_its_host_name_and_speaks_tls_to_the_others() -> None:
+    found = directives(every_cluster_file()["cluster redis.conf"])
+
+    assert found["cluster-enabled"] == "yes"
+    assert found["cluster-config-file"] == "nodes.conf"
+    assert found["cluster-announce-hostname"] == "cache-local-redis-1-0"
+    assert found["cluster-announce-human-nodename"] == "cache-redis-1-0"
+    assert found["cluster-preferred-endpoint-type"] == "hostname"
+    assert found["tls-cluster"] == "yes"
+    assert found["masteruser"] == "replication"
+    assert set(found) <= GUARDED_DIRECTIVES | RESTART_DIRECTIVES
+
+
+def test_live_settings_of_a_cluster() -> None:
+    live = cluster_live_settings(RedisClusterSettings(cluster_node_timeout=5000, replicas_per_shard=2))
+
+    assert live["cluster-node-timeout"] == "5000"
+    assert live["cluster-require-full-coverage"] == "yes"
+    assert live["cluster-allow-replica-migration"] == "no"
+    assert live["min-replicas-to-write"] == "1"
+    assert set(live) <= LIVE_DIRECTIVES
+    assert (
+        cluster_live_settings(RedisClusterSettings(cluster_require_full_coverage=False))[
+            "cluster-require-full-coverage"
+        ]
+        == "no"
+    )
+
+
+def test_only_admin_changes_a_cluster_and_its_host_user_mends_links() -> None:
+    rules = cluster_acl_rules(RedisClusterSettings())
+
+    assert "sentinel" not in rules
+    for user, rule in rules.items():
+        granted = {word for word in rule.split() if word.startswith("+cluster|")}
+        changing = granted & {
+            "+cluster|setslot",
+            "+cluster|meet",
+            "+cluster|forget",
+            "+cluster|reset",
+            "+cluster|failover",
+        }
+        assert changing == ({"+cluster|meet", "+cluster|failover"} if user == "host" else set()), user
+        assert "+cluster" not in rule.split()
+    assert rules["admin"].split()[:3] == ["~*", "&*", "+@all"]
+
+
+def test_cluster_node_env_is_what_the_scripts_read() -> None:
+    assert cluster_node_env(CLUSTER_NODE) == "NODE_HOST=cache-local-redis-1-0\nNODE_PORT=7010\n"
+
+
+def test_a_script_finds_the_scripts_that_it_uses_beside_it() -> None:
+    for scripts in (redis_scripts(), cluster_scripts()):
+        for text in scripts.values():
+            used = {name for name in re.findall(r"\$config/([a-z]+\.sh)", text) if name != "health.sh"}
+            assert used <= set(scripts)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_sends_no_secret_through_a_command_line(name: str) -> None:
     script = host_script(name)
 
-    assert script.startswith("#!/bin/sh\n")
+    assert script.startswith("#")
     assert not re.search(r"redis-cli[^|]*(\s-a\s|--pass|REDISCLI_AUTH)", script)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.formation.members import Access
-from ops.deployment import Deployment, DeploymentError
+from ops.deployment import ClusterDeployment, Deployment, DeploymentError, cluster, replicated
 
 
 def member(name: str, port: int) -> dict[str, Any]:
@@ -53,13 +53,39 @@ def state(*resources: dict[str, Any]) -> dict[str, Any]:
 
 
 STATE = state(TARGET, CREDENTIALS, AUTHORITY)
-DEPLOYMENT = Deployment.from_state(STATE)
+DEPLOYMENT = replicated(Deployment.from_state(STATE))
+SHARDS = [
+    {
+        "name": f"redis-{shard}",
+        "members": [member(f"redis-{shard}-{copy}", 7000 + 10 * shard + copy) for copy in (0, 1)],
+    }
+    for shard in range(3)
+]
+CLUSTER = Deployment.from_state(
+    state(resource("Topology", target={"topology": "cluster", "shards": SHARDS}), CREDENTIALS, AUTHORITY)
+)
 
 
 def test_a_deployment_from_its_state() -> None:
     assert [node.name for node in DEPLOYMENT.target.nodes] == ["redis-0", "redis-1"]
     assert DEPLOYMENT.target.sentinel.auth_password == "password-of-sentinel"
     assert DEPLOYMENT.access("app") == Access("app", "password-of-app", "PEM")
+
+
+def test_a_cluster_from_its_state() -> None:
+    assert isinstance(CLUSTER, ClusterDeployment)
+    assert [node.name for node in CLUSTER.redis_nodes] == [
+        "redis-0-0", "redis-0-1", "redis-1-0", "redis-1-1", "redis-2-0", "redis-2-1",
+    ]  # fmt: skip
+    assert CLUSTER.access("admin") == Access("admin", "password-of-admin", "PEM")
+    assert CLUSTER.node("redis-2-1").reach.port == 7021
+
+
+def test_a_command_for_the_other_topology_is_refused() -> None:
+    with pytest.raises(DeploymentError, match=r"^the stack holds a cluster; that is for topology replicated only$"):
+        replicated(CLUSTER)
+    with pytest.raises(DeploymentError, match=r"that is for topology cluster only$"):
+        cluster(DEPLOYMENT)
 
 
 @pytest.mark.parametrize(

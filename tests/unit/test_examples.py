@@ -9,15 +9,19 @@ import sys
 import pytest
 
 from components.config_files import Listener
-from components.examples import key_within, python_example
+from components.examples import cluster_python_example, key_within, python_example
 
 SENTINELS = [Listener("127.0.0.1", 26379 + i) for i in range(3)]
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 EXAMPLE = python_example(SENTINELS, "cache-local", CERTIFICATE, "the-password")
+NODES = [Listener("127.0.0.1", port) for port in (7000, 7001, 7010, 7011, 7020, 7021)]
+CLUSTER_EXAMPLE = cluster_python_example(NODES, CERTIFICATE, "the-password")
+both = pytest.mark.parametrize("example", [EXAMPLE, CLUSTER_EXAMPLE], ids=["replicated", "cluster"])
 
 
-def test_the_example_has_no_undefined_name() -> None:
-    tree = ast.parse(EXAMPLE)
+@both
+def test_the_example_has_no_undefined_name(example: str) -> None:
+    tree = ast.parse(example)
     defined = set(dir(builtins)) | {"__name__"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -35,9 +39,10 @@ def test_the_example_has_no_undefined_name() -> None:
     assert used <= defined
 
 
-def test_the_example_needs_redis_py_only() -> None:
+@both
+def test_the_example_needs_redis_py_only(example: str) -> None:
     modules = set()
-    for node in ast.walk(ast.parse(EXAMPLE)):
+    for node in ast.walk(ast.parse(example)):
         if isinstance(node, ast.Import):
             modules |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -61,6 +66,14 @@ def test_the_example_asks_every_sentinel_for_the_master_name_as_app() -> None:
     assert '"cache-local"' in EXAMPLE
     assert '"username": "app"' in EXAMPLE
     assert EXAMPLE.count("the-password") == 1
+
+
+def test_the_example_of_a_cluster_starts_from_any_node_as_app() -> None:
+    for node in NODES:
+        assert f'ClusterNode("127.0.0.1", {node.port})' in CLUSTER_EXAMPLE
+    assert 'username="app"' in CLUSTER_EXAMPLE
+    assert CLUSTER_EXAMPLE.count("the-password") == 1
+    assert "client.set('app:hello'" in cluster_python_example(NODES, CERTIFICATE, "p", "app:*")
 
 
 def test_a_single_sentinel_is_still_a_list() -> None:

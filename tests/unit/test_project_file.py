@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from components.settings import ReplicatedRedisSettings, field_name, setting_name, settings_from_mapping
+from components import ReplicatedRedisSettings, settings_from_mapping
+from components.settings import NodeSettings, RedisClusterSettings, field_name, setting_names
+from components.stack import settings_of
+from components.topologies import CLUSTER, REPLICATED
 
 PROJECT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "Pulumi.yaml").read_text())
 OF_THE_PROGRAM = {"topology", "name"}
 DERIVED = {"maxmemory", "min-replicas-to-write", "master-name"}
+DEPENDS_ON_THE_TOPOLOGY = {"port"}
+SETTINGS: dict[str, type[NodeSettings]] = {REPLICATED: ReplicatedRedisSettings, CLUSTER: RedisClusterSettings}
+DECLARED = {
+    name: declaration["default"] for name, declaration in PROJECT["config"].items() if name not in OF_THE_PROGRAM
+}
 
 
 def test_every_setting_with_a_fixed_default_is_declared() -> None:
-    fields = {setting_name(each.name) for each in dataclasses.fields(ReplicatedRedisSettings)}
-    assert set(PROJECT["config"]) == (fields - DERIVED) | OF_THE_PROGRAM
+    every = {setting for cls in SETTINGS.values() for setting in setting_names(cls)}
+    assert set(PROJECT["config"]) == (every - DERIVED - DEPENDS_ON_THE_TOPOLOGY) | OF_THE_PROGRAM
 
 
-def test_declared_defaults_are_the_defaults_of_the_code() -> None:
-    declared = {
-        name: declaration["default"] for name, declaration in PROJECT["config"].items() if name not in OF_THE_PROGRAM
-    }
-    assert settings_from_mapping(ReplicatedRedisSettings, declared) == ReplicatedRedisSettings()
-    for name in DERIVED:
-        assert getattr(ReplicatedRedisSettings(), field_name(name)) is None
+@pytest.mark.parametrize("topology", SETTINGS)
+def test_declared_defaults_are_the_defaults_of_the_code(topology: str) -> None:
+    cls = SETTINGS[topology]
+    assert settings_from_mapping(cls, settings_of(topology, DECLARED)) == cls()
+    for name in DERIVED & setting_names(cls):
+        assert getattr(cls(), field_name(name)) is None

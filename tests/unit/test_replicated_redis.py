@@ -13,12 +13,11 @@ from pulumi.runtime.config import set_all_config
 from components import ReplicatedRedis, ReplicatedRedisSettings, SettingsError
 from components.settings import MEBIBYTE
 from components.stack import deploy, stack_settings
-from tests.unit.resource_graph import Graph, Registered, Secret, run_program
+from tests.unit.resource_graph import FOLDER, Graph, Registered, Secret, plain, run_program, shown
 
 REDIS = ["cache-redis-0", "cache-redis-1", "cache-redis-2"]
 SENTINELS = ["cache-sentinel-0", "cache-sentinel-1", "cache-sentinel-2"]
 NODES = [*REDIS, *SENTINELS]
-FOLDER = "/etc/redis-production/"
 
 
 def graph(stack: str = "local", component: str = "cache", **settings: Any) -> Graph:
@@ -35,17 +34,12 @@ def default_graph() -> Graph:
 
 
 def node(name: str, made: Graph | None = None) -> Registered:
-    return (made or default_graph()).of_type(":Container")[name]
+    return (made or default_graph()).container(name)
 
 
 def files(name: str, made: Graph | None = None) -> dict[str, Any]:
     """File name -> content of a node."""
-    uploads = node(f"{name}-files", made).inputs["uploads"]
-    return {upload["file"].removeprefix(FOLDER): upload["content"] for upload in uploads}
-
-
-def plain(value: Any) -> str:
-    return str(value.value if isinstance(value, Secret) else value)
+    return (made or default_graph()).files(name)
 
 
 # What there is
@@ -235,25 +229,15 @@ def test_a_node_has_every_file_it_needs() -> None:
     }
 
     for name in REDIS:
-        assert set(files(name)) == common | {"redis.conf", "live.conf", "rejoin.sh"}
+        assert set(files(name)) == common | {"redis.conf", "live.conf", "rejoin.sh", "ask.sh", "data.sh"}
     for name in SENTINELS:
         assert set(files(name)) == common | {"sentinel.conf"}
-
-
-def restart_files(made: Graph) -> dict[str, str]:
-    """Node -> fingerprint of the files whose change replaces it."""
-    return {
-        name: label["value"]
-        for name in NODES
-        for label in node(name, made).inputs["labels"]
-        if label["label"] == "redis-production.restart-files"
-    }
 
 
 def changed(**settings: Any) -> set[str]:
     """The nodes whose containers these settings replace, beside the defaults."""
     # Certificates are made anew for every graph; Sentinels, which cannot load one while they run, depend on theirs.
-    before, after = restart_files(default_graph()), restart_files(graph(**settings))
+    before, after = default_graph().restart_files(), graph(**settings).restart_files()
     return {name for name in REDIS if before[name] != after[name]}
 
 
@@ -280,15 +264,6 @@ PASSWORDS = [f"password-of-{user}" for user in ("app", "replication", "sentinel"
 
 
 def test_passwords_and_keys_reach_the_engine_only_as_secrets() -> None:
-    def shown(value: Any) -> list[str]:
-        if isinstance(value, Secret):
-            return []
-        if isinstance(value, dict):
-            return [text for inner in value.values() for text in shown(inner)]
-        if isinstance(value, list):
-            return [text for inner in value for text in shown(inner)]
-        return [str(value)]
-
     for resource in default_graph().resources:
         for text in shown(resource.inputs):
             assert "PRIVATE KEY" not in text, resource.name
@@ -402,7 +377,8 @@ def test_the_program_deploys_what_the_configuration_says(configured: Configured)
     ("values", "lines"),
     [
         ({"sentinels": "4"}, ["sentinels: 4 is even, so a split can leave no majority; use 5 (or 3)"]),
-        ({"topology": "ring"}, ["topology: 'ring' is not one of replicated"]),
+        ({"shards": "5"}, ["shards: is a setting of topology cluster; leave it out, or choose that topology"]),
+        ({"topology": "ring"}, ["topology: 'ring' is not one of replicated, cluster"]),
         (
             {"name": "Cache"},
             ["name: 'Cache' must be lower-case letters, digits and '-', start with a letter, at most 32 long"],

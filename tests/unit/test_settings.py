@@ -9,8 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import ReplicatedRedisSettings, SavePoint, SettingsError, settings_from_mapping
-from components.settings import MEBIBYTE, NodeSettings, deployment_name, field_name, parse_memory, setting_name
+from components import (
+    RedisClusterSettings,
+    ReplicatedRedisSettings,
+    SavePoint,
+    SettingsError,
+    settings_from_mapping,
+)
+from components.settings import (
+    MEBIBYTE,
+    NodeSettings,
+    deployment_name,
+    field_name,
+    is_default,
+    parse_memory,
+    setting_name,
+    setting_names,
+)
 
 DEFAULTS: dict[str, Any] = {
     # Values of the seed.
@@ -57,11 +72,112 @@ def test_every_default() -> None:
     }
 
 
+OF_REPLICATION = {
+    "replicas", "sentinels", "sentinel_port", "sentinel_memory", "quorum", "down_after_milliseconds", "parallel_syncs",
+    "failover_timeout", "master_name",
+}  # fmt: skip
+CLUSTER_DEFAULTS: dict[str, Any] = {
+    **{name: value for name, value in DEFAULTS.items() if name not in OF_REPLICATION},
+    # Values of the seed.
+    "shards": 3,
+    "replicas_per_shard": 1,
+    "cluster_node_timeout": 15000,
+    "cluster_require_full_coverage": True,
+    "port": 7000,
+    # Safe where the seed names no value.
+    "shard_weights": (),
+}
+
+
+def test_every_default_of_a_cluster() -> None:
+    assert dataclasses.asdict(RedisClusterSettings()) == {
+        **CLUSTER_DEFAULTS,
+        "save_points": tuple(dataclasses.asdict(point) for point in CLUSTER_DEFAULTS["save_points"]),
+    }
+
+
+REFUSED_IN_A_CLUSTER: list[tuple[dict[str, Any], str]] = [
+    (
+        {"shards": 2},
+        "shards: 2 cannot outlive the death of a primary, because a majority of the primaries has to promote its "
+        "replica; use 3 to 100, or topology replicated",
+    ),
+    ({"shards": 0}, "shards: 0 is out of range; use 3 to 100"),
+    ({"shards": 101}, "shards: 101 is out of range; use 3 to 100"),
+    ({"replicas_per_shard": 9}, "replicas-per-shard: 9 is out of range; use 0 to 8"),
+    ({"replicas_per_shard": -1}, "replicas-per-shard: -1 is out of range; use 0 to 8"),
+    ({"shard_weights": (1, 1, 1, 1)}, "shard-weights: 4 weights for 3 shards; give fewer"),
+    ({"shard_weights": (1, 0)}, "shard-weights: shard 1: 0 is out of range; use 1 to 100"),
+    ({"cluster_node_timeout": 499}, "cluster-node-timeout: 499 is out of range; use 500 to 300000"),
+    (
+        {"port": 55530},
+        "port: 55530 to 55551 are needed, but the cluster bus takes each port + 10000, so the highest is",
+    ),
+    ({"min_replicas_to_write": 2}, "min-replicas-to-write: 2 with 1 replica(s) would refuse every write; use 0 to 1"),
+    ({"rename_commands": {"MIGRATE": ""}}, "rename-commands: MIGRATE is needed by replication and the cluster"),
+    ({"redis_directives": {"databases": "2"}}, "redis-directives: databases has no effect, because a cluster has one"),
+    (
+        {"redis_directives": {"cluster-node-timeout": "2"}},
+        "redis-directives: cluster-node-timeout has a setting of its own: use cluster-node-timeout",
+    ),
+    (
+        {"redis_directives": {"cluster-allow-replica-migration": "yes"}},
+        "redis-directives: cluster-allow-replica-migration is guarded by the component",
+    ),
+    ({"redis_directives": {"hzz": "1"}}, "redis-directives: Redis 8.0 has no directive hzz; did you mean hz?"),
+]
+
+
+@pytest.mark.parametrize(("values", "line"), REFUSED_IN_A_CLUSTER, ids=[line[:60] for _, line in REFUSED_IN_A_CLUSTER])
+def test_a_mistake_in_a_cluster_is_refused_with_one_line(values: dict[str, Any], line: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        RedisClusterSettings(**values)
+
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"shards": 100, "replicas_per_shard": 8, "port": 54537},
+        {"replicas_per_shard": 0},
+        {"shard_weights": (100, 1, 1)},
+        {"cluster_node_timeout": 500},
+        {"redis_directives": {"cluster-link-sendbuf-limit": "64mb", "cluster-allow-reads-when-down": "yes"}},
+    ],
+)
+def test_an_edge_of_a_cluster_is_accepted(values: dict[str, Any]) -> None:
+    RedisClusterSettings(**values)
+
+
+def test_ports_and_weights_of_a_cluster() -> None:
+    settings = RedisClusterSettings(shards=4, shard_weights=(2, 3))
+
+    assert [settings.port_of(shard, copy) for shard in (0, 3) for copy in (0, 1)] == [7000, 7001, 7030, 7031]
+    assert [settings.weight_of(shard) for shard in range(4)] == [2, 3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "default"),
+    [
+        ("shard-weights", [], True),
+        ("shard-weights", [1], False),
+        ("shard-weights", "1", False),
+        ("shards", "3", True),
+        ("shards", "4", False),
+        ("cluster-require-full-coverage", "true", True),
+    ],
+)
+def test_what_says_no_more_than_the_default(setting: str, value: Any, default: bool) -> None:
+    assert is_default(RedisClusterSettings, setting, value) is default
+
+
 def test_every_setting_is_documented() -> None:
-    for cls in (NodeSettings, ReplicatedRedisSettings):
-        own = [field.name for field in dataclasses.fields(cls) if field.name in cls.__annotations__]
+    for cls in (NodeSettings, ReplicatedRedisSettings, RedisClusterSettings):
+        own = [name for name in setting_names(cls) if field_name(name) in cls.__annotations__]
         documented = cls.__doc__ or ""
-        assert [name for name in own if f"    {name}: " not in documented] == []
+        assert [name for name in own if f"    {field_name(name)}: " not in documented] == []
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

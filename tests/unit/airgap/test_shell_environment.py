@@ -58,7 +58,7 @@ def test_tools_come_first_and_once(cli: PulumiCli, environment: dict[str, str]) 
 def test_project_backend_and_passphrase_by_default(cli: PulumiCli, environment: dict[str, str]) -> None:
     result = variables(cli, own_pulumi_home(environment), environment)
 
-    assert result["PULUMI_BACKEND_URL"] == f"file://{PROJECT}/.pulumi-state"
+    assert result["PULUMI_BACKEND_URL"] == f"file://{PROJECT}/.pulumi-state?metadata=skip"
     assert result["PULUMI_CONFIG_PASSPHRASE_FILE"] == f"{PROJECT}/.pulumi-state/passphrase"
     assert result["PULUMI_HOME"] == str(own_pulumi_home(environment))
     assert result["VIRTUAL_ENV"] == str(VIRTUAL_ENVIRONMENT)
@@ -119,12 +119,12 @@ def test_variables_of_another_checkout_are_not_taken_for_the_users(
     home = own_pulumi_home(environment)
     monkeypatch.setattr(shell_environment, "PROJECT", Path("/another checkout"))
     other = evaluated(export_lines(variables(cli, home, environment), environment), environment)
-    assert other["PULUMI_BACKEND_URL"] == "file:///another checkout/.pulumi-state"
+    assert other["PULUMI_BACKEND_URL"] == "file:///another checkout/.pulumi-state?metadata=skip"
     monkeypatch.undo()
 
     here = variables(cli, home, users_own(other))
 
-    assert here["PULUMI_BACKEND_URL"] == f"file://{PROJECT}/.pulumi-state"
+    assert here["PULUMI_BACKEND_URL"] == f"file://{PROJECT}/.pulumi-state?metadata=skip"
     assert here["PULUMI_CONFIG_PASSPHRASE_FILE"] == f"{PROJECT}/.pulumi-state/passphrase"
 
 
