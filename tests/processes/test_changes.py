@@ -440,7 +440,10 @@ def test_one_command_of_a_client_gets_from_the_former_primary_to_the_new_one(
     deploy: Deploy, authority: Authority
 ) -> None:
     deployment = formed(deploy(authority=authority))
-    client = sentinel_client(ops.Deployment(deployment.target, authority.certificate, PASSWORDS), retries=3)
+    reached = ops.ReplicatedDeployment(
+        target=deployment.target, ca_certificate=authority.certificate, passwords=PASSWORDS
+    )
+    client = sentinel_client(reached, retries=3)
     client.set("key", "before")
     hand_over(deployment.target, deployment.access, progress=quiet)
     assert client.set("key", "after")  # on a connection to what is a replica now, and stays one

@@ -21,7 +21,7 @@ from components.formation.cluster.slot_migration import Limits, move_slots, sett
 from components.formation.cluster.slots import SLOT_COUNT, SlotMove, fewest_moves, slot_of
 from components.formation.connection import Connections
 from tests.processes.cluster_load import BIG_BYTES, SETTINGS, load_on
-from tests.processes.cluster_servers import Cluster
+from tests.processes.cluster_servers import Cluster, ClusterProcess
 from tests.processes.servers import wait_for
 
 StartCluster = Callable[..., Cluster]
@@ -313,6 +313,21 @@ def test_a_mover_may_be_killed_again_and_again(formed: Callable[..., Cluster]) -
     kill_the_mover(formed(shards=3, replicas=0), times=20)
 
 
+def rejoin(cluster: Cluster, returned: ClusterProcess) -> None:
+    """Until a node that was replaced while it was away is a replica again.
+
+    It does not become one by itself when several nodes have got what it had (cluster-allow-replica-migration no): then
+    it stays a primary without slots, and is told whom to follow, as formation does.
+    """
+    (shard,) = [processes for processes in cluster.shards.values() if returned in processes]
+    (primary,) = [process for process in shard if process is not returned]
+    wait_for(lambda: not owned(observe(cluster.target, cluster.access)).get(returned.name), "it knows what it has lost")
+    settle_all(cluster)
+    if returned.info()["role"] == "master":
+        returned.ask("CLUSTER", "REPLICATE", primary.node_id)
+    wait_for(cluster.agreed, "it is a replica now")
+
+
 def kill_a_primary(cluster: Cluster, shard: str) -> None:
     """The primary of `shard` dies while shard 2 gives all its slots to the others."""
     values = fill(cluster)
@@ -351,8 +366,7 @@ def kill_a_primary(cluster: Cluster, shard: str) -> None:
     assert everything_there(cluster, values)
     victim.start()
     victim.wait_until_up()
-    wait_for(cluster.agreed, "it is a replica now")
-    settle_all(cluster)
+    rejoin(cluster, victim)
     balance(cluster, ["0", "1"])
     healthy(cluster)
     assert everything_there(cluster, values)

@@ -23,6 +23,7 @@ from tests.processes.test_cluster_slot_migration import (
     healthy,
     move,
     moves_to_balance,
+    rejoin,
     settle_all,
     start_mover,
 )
@@ -128,7 +129,7 @@ def test_a_primary_that_dies_is_named_and_nothing_is_lost(formed: Callable[..., 
     assert everything_there(nodes, values)
     victim.start()
     victim.wait_until_up()
-    wait_for(nodes.agreed, "it is a replica now")
+    rejoin(nodes, victim)
     wait_for(lambda: not retry_balance(nodes, ["0", "1"]), "the next one goes on")
     healthy(nodes)
     assert everything_there(nodes, values)

@@ -215,8 +215,22 @@ class _Settlement:
         ]
         for view in importing:
             assert owner is not None
-            self._ask(view, command("CLUSTER", "SETSLOT", self._slot, "NODE", owner.node_id))
+            self._tell(view, owner)
         return [view.name for view in importing]
+
+    def _tell(self, view: NodeView, owner: NodeView) -> None:
+        """A node takes none for the owner that it does not know as a primary yet, as just after a failover."""
+        deadline = time.monotonic() + _SERVING_SECONDS
+        while True:
+            try:
+                self._ask(view, command("CLUSTER", "SETSLOT", self._slot, "NODE", owner.node_id))
+                return
+            except NodeUnreachable:
+                raise
+            except FormationError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def _owner(self) -> NodeView | None:
         # Two may claim it for the moment in which one has not heard of the other.
