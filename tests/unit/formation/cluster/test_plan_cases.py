@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -401,13 +400,11 @@ def test_of_whom_others_do_not_know_enough() -> None:
     assert names(wiped(healthy(), "redis-2-1")) == [], "it is not known at all yet"
 
 
-def test_the_plan_for_a_thousand_nodes_takes_less_than_a_second() -> None:
+def test_as_many_nodes_as_a_cluster_can_have_are_planned_for() -> None:
     target = target_of(500, 2)
     size = 16384 / 500
     slots = tuple(((round(number * size), round((number + 1) * size) - 1),) for number in range(500))
-    formed = healthy(target, slots)
-    for observation in (formed, Observation(tuple(fresh(member) for member in target.members))):
-        started = time.process_time()
-        found = plan(target, observation)
-        assert time.process_time() - started < 1
-        assert found.refusals == ()
+    assert plan(target, healthy(target, slots)).steps == ()
+    found = plan(target, Observation(tuple(fresh(member) for member in target.members)))
+    assert found.steps
+    assert found.refusals == ()
