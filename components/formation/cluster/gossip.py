@@ -69,6 +69,8 @@ class LivelyGossip:
     def _end(self, member: Member) -> None:
         with contextlib.suppress(redis.RedisError):
             self._connections.ask(member, "CONFIG", "SET", NODE_TIMEOUT, self._lively[member])
+            # The node itself may have kept the short one, when it was proven meanwhile (rejoin.sh).
+            self._connections.ask(member, "CONFIG", "REWRITE")
 
     def __enter__(self) -> LivelyGossip:
         return self
