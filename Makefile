@@ -16,6 +16,9 @@ WITH_TOOLS = tools="$$($(AIRGAP) env $(ENV_OPTIONS))" && eval "$$tools" &&
 # Pulumi notes an encryption salt in the stack's file; it is taken out again whatever the outcome.
 THEN_TIDY = ; outcome=$$?; $(AIRGAP) tidy && exit $$outcome
 
+# Most tests wait for servers most of the time: two at once take half as long (tests/conftest.py says which may).
+SIDE_BY_SIDE = -n 2 --dist loadgroup
+
 CHECKS = .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
 
 up preview refresh destroy status: ENV_OPTIONS = --stack $(STACK)
@@ -57,10 +60,10 @@ check: ## format, lint, types, unit tests
 	@.venv/bin/python -m pytest tests/unit
 
 test: ## every test but the long ones, set-up included
-	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(TESTS) -m "not long"
+	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(SIDE_BY_SIDE) $(TESTS) -m "not long"
 
 test-long: ## every test
-	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(TESTS)
+	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(SIDE_BY_SIDE) $(TESTS)
 
 clean: ## remove the virtual environment and caches (stacks stay: make destroy)
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info components/*.egg-info

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.engine import free_ports, remove_all, unique_name
+from bench.engine import remove_all, unique_name
 from components.settings import ReplicatedRedisSettings
+from tests.ports import free_port
 
 
 class HandMadeFailed(Exception):
@@ -48,7 +49,8 @@ def hand_made(*, down_after_milliseconds: int, failover_timeout_milliseconds: in
 
     Raises HandMadeFailed.
     """
-    port, sentinel_port = free_ports(2)
+    port = free_port(20)
+    sentinel_port = port + 10
     arguments = [port, sentinel_port, down_after_milliseconds, failover_timeout_milliseconds]
     with _made_by("by_hand.sh", arguments, port, tuple(range(sentinel_port, sentinel_port + 3)), tls) as made:
         yield made
@@ -63,7 +65,7 @@ def hand_made_cluster(
     ``sync_delay_seconds``: how long a primary waits for further replicas before it sends its data; Redis's default.
     Raises HandMadeFailed.
     """
-    (port,) = free_ports(1)
+    port = free_port(10)
     arguments = [port, node_timeout_milliseconds, sync_delay_seconds]
     with _made_by("by_hand_cluster.sh", arguments, port, (), tls) as made:
         yield made

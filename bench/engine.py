@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import time
 
@@ -61,29 +60,6 @@ def remove_all(label: str, name: str) -> None:
         volume.remove(force=True)
     for network in engine.networks.list(filters={"label": label}):
         network.remove()
-
-
-def free_ports(count: int, size: int = 10) -> list[int]:
-    """First ports of ``count`` blocks of ``size`` that nobody listens on, below those that connections get by
-    themselves.
-    """
-    found: list[int] = []
-    base = 20000 + secrets.randbelow(1000) * 10
-    while len(found) < count:
-        base = base + size if base < 32000 else 20000
-        if all(_is_free(port) for port in range(base, base + size)):
-            found.append(base)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def machine() -> str:

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.engine import free_ports, remove_all, unique_name
+from bench.engine import remove_all, unique_name
 from ops.deployment import Deployment, ReplicatedDeployment, replicated
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 _SHARED = ("__main__.py", "components", ".venv")
@@ -151,9 +152,9 @@ class Stack:
 
 def _ports(settings: Mapping[str, Any]) -> dict[str, int]:
     if settings.get("topology") == "cluster":
-        return {"port": free_ports(1, size=100)[0]}
-    port, sentinel_port = free_ports(2)
-    return {"port": port, "sentinel-port": sentinel_port}
+        return {"port": free_port(60)}
+    port = free_port(20)
+    return {"port": port, "sentinel-port": port + 10}
 
 
 @contextmanager

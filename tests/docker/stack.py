@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from components.formation.replication.health import status
 from components.formation.replication.observation import PRIMARY, NodeView
 from ops.clients import cluster_client, sentinel_client
 from ops.deployment import Deployment, cluster, replicated
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHARED = ("__main__.py", "components", ".venv")
@@ -240,10 +240,10 @@ class Run:
 def _of_the_topology(config: dict[str, Any]) -> dict[str, Any]:
     if config.get("topology") == "cluster":
         # Shard s is on port + 10 * s: six shards fit.
-        return {"port": next(free_ports(1, size=60)), "cluster-node-timeout": 4000}
-    port, sentinel_port = free_ports(2)
+        return {"port": free_port(60), "cluster-node-timeout": 4000}
+    port = free_port(20)
     timing = {"down-after-milliseconds": 2000, "failover-timeout": 10000}
-    return {"port": port, "sentinel-port": sentinel_port, **timing}
+    return {"port": port, "sentinel-port": port + 10, **timing}
 
 
 def _family(process: int) -> list[int]:
@@ -399,26 +399,3 @@ class LiveCluster(LiveMembers):
         announced = {member.announced for member in self.members.values()}
         for node in self.observe().nodes:
             assert {known.address for known in node.knows.nodes.values()} == announced, node.name
-
-
-def free_ports(count: int, size: int = 10) -> Iterator[int]:
-    """First ports of ``count`` blocks of ``size`` that nobody listens on, below those that the system gives clients."""
-    import socket
-
-    base = 20000 + secrets.randbelow(1200) * 10
-    found = 0
-    while found < count:
-        base = base + size if base + 2 * size < 32700 else 20000
-        sockets = []
-        try:
-            for port in range(base, base + size):
-                one = socket.socket()
-                sockets.append(one)
-                one.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        found += 1
-        yield base

@@ -16,7 +16,8 @@ from components.config_files import CLUSTER_USERS, Listener
 from components.formation import Access
 from components.formation.cluster import ClusterTarget, Shard, form
 from components.settings import MEBIBYTE, RedisClusterSettings
-from tests.host.containers import ANSWERS_LATER, NodeContainers, Server, free_port, member_of, wait_until
+from tests.host.containers import ANSWERS_LATER, NodeContainers, Server, member_of, wait_until
+from tests.ports import free_port
 
 NODE_TIMEOUT_SECONDS = 2
 

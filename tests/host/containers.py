@@ -8,7 +8,6 @@ import functools
 import io
 import os
 import secrets
-import socket
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from components.config_files import CONFIG_FOLDER, DATA_FOLDER, REDIS_USERS, Lis
 from components.formation import Access, Address, Member
 from components.formation.replication import ReplicationTarget, SentinelSettings, form
 from components.settings import MEBIBYTE, NodeSettings
+from tests.ports import free_port
 
 LABEL = "redis-production-node-test"
 OWNER = f"{LABEL}-process"
@@ -447,16 +447,6 @@ class Containers(NodeContainers[ReplicatedRedisSettings]):
         with self.client(server, "app") as client:
             found: list[Any] = client.mget(list(keys))
         return {key: value for key, value in zip(keys, found, strict=True) if value is not None}
-
-
-def free_port(count: int) -> int:
-    """The first of ``count`` ports that nobody listens on, below those that the system gives to clients."""
-    while True:
-        first = 10000 + secrets.randbelow(1000) * 10
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
 
 
 def remove_leftovers() -> None:

@@ -15,19 +15,19 @@ from redis.cluster import RedisCluster
 from components.formation import Access, Member
 from components.formation.cluster.observation import SYNC_DELAY, WITHHOLDING_SECONDS
 from components.formation.cluster.target import ClusterTarget, Shard
+from tests.ports import free_port
 from tests.processes.certificates import Authority
-from tests.processes.servers import PASSWORDS, Process, client_command, free_port_pair, wait_for
+from tests.processes.servers import PASSWORDS, Process, client_command, wait_for
 
 NODE_TIMEOUT_MILLISECONDS = 2000
 SLOTS = 16384
-_BUS = 10000
 
 
 @dataclass
 class ClusterProcess(Process):
     """One node of a cluster; `host` is what it is said to share with others that fail together with it."""
 
-    port: int = field(default_factory=lambda: free_port_pair(_BUS))
+    port: int = field(default_factory=lambda: free_port(with_bus=True))
     host: str = ""
 
     @property

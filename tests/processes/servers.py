@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +18,7 @@ import redis
 
 from components.formation import Access, Address, Member
 from components.formation.replication import ReplicationTarget, SentinelSettings
+from tests.ports import free_port
 from tests.processes.certificates import Authority
 
 DOWN_AFTER_MILLISECONDS = 1000
@@ -39,30 +38,6 @@ SENTINEL_USERS = {
     "sentinel": "allchannels +@all",
 }
 _START_SECONDS = 10
-_taken: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody listens on and that was not given out before."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _taken:
-            _taken.add(port)
-            return port
-
-
-def free_port_pair(distance: int) -> int:
-    """The same, with the port `distance` above it free, too; below the ports that connections take for themselves."""
-    while True:
-        port = random.randint(12000, 21000)
-        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + distance))
-            if not {port, port + distance} & _taken:
-                _taken.update((port, port + distance))
-                return port
 
 
 def acl_lines(users: Mapping[str, str]) -> str:

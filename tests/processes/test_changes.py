@@ -418,6 +418,7 @@ def test_a_hand_over_succeeds_when_the_sentinels_cannot_keep_up_with_asking(depl
         deployment.sentinels[-1].ask("SENTINEL", "FAILOVER", deployment.name)
     promoted = hand_over(deployment.target, deployment.access, progress=quiet)
     assert promoted == deployment.primary.name != former.name
+    formed(deployment)
     assert_formed(deployment)
 
 
