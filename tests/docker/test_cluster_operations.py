@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from redis.cluster import RedisCluster
 
+from components.formation.cluster.agreement import disagreement
 from tests.docker.conftest import MakeStack
 from tests.docker.stack import PulumiStack
 from tests.docker.test_failures import assert_nothing_to_do
 from tests.docker.test_operations import run_example
 from tests.docker.test_secrecy import assert_no_secret_is_shown_or_stored
+from tests.processes.servers import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
 
@@ -61,6 +63,7 @@ def test_rebalance_does_by_hand_what_formation_does(shared_cluster: PulumiStack)
         client = live.node_client(name)
         for slot in range(first, first + 50):
             client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", other.node_id)  # type: ignore[no-untyped-call]
+    wait_for(lambda: not disagreement(live.observe()), "all nodes have heard of it")
     told = shared_cluster.ops("rebalance", "--dry-run").text
     assert f"{other.name}: move " in told
     assert max(node.slot_count for node in live.observe().nodes) > 5500

@@ -165,6 +165,7 @@ def waits(containers: Containers, primary: Server) -> bool:
     return "may not be the newest: waiting for a failover" in since
 
 
+@pytest.mark.long
 def test_a_second_restart_makes_data_no_better(formed: Containers, values: dict[str, str]) -> None:
     old = formed.primary()
     formed.kill(old)
@@ -181,6 +182,7 @@ def test_a_second_restart_makes_data_no_better(formed: Containers, values: dict[
     have_all(formed, values)
 
 
+@pytest.mark.long
 def test_a_wiped_primary_that_restarts_again_and_again_never_goes_on(make: MakeContainers) -> None:
     containers = make()
     containers.form()

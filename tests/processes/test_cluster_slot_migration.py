@@ -314,18 +314,26 @@ def test_a_mover_may_be_killed_again_and_again(formed: Callable[..., Cluster]) -
 
 
 def rejoin(cluster: Cluster, returned: ClusterProcess) -> None:
-    """Until a node that was replaced while it was away is a replica again.
+    """Until one of a shard's two nodes is a replica again after `returned`, its primary, was replaced while it was away.
 
     It does not become one by itself when several nodes have got what it had (cluster-allow-replica-migration no): then
-    it stays a primary without slots, and is told whom to follow, as formation does.
+    it stays a primary without slots, and is told whom to follow, as formation does. When it died in the moment in which
+    it got a slot, both may have the same epoch, and it may win (Redis source, cluster_legacy.c:
+    clusterHandleConfigEpochCollision): then the other one has no slots.
     """
     (shard,) = [processes for processes in cluster.shards.values() if returned in processes]
-    (primary,) = [process for process in shard if process is not returned]
-    wait_for(lambda: not owned(observe(cluster.target, cluster.access)).get(returned.name), "it knows what it has lost")
+
+    def owners() -> list[ClusterProcess]:
+        observation = observe(cluster.target, cluster.access)
+        agreed = len({view.knows.owners for view in observation.nodes}) == 1
+        return [process for process in shard if agreed and owned(observation).get(process.name)]
+
+    (primary,) = wait_for(lambda: len(found := owners()) == 1 and found, "all nodes agree who of them has the slots")
     settle_all(cluster)
-    if returned.info()["role"] == "master":
-        returned.ask("CLUSTER", "REPLICATE", primary.node_id)
-    wait_for(cluster.agreed, "it is a replica now")
+    for process in shard:
+        if process is not primary and process.info()["role"] == "master":
+            process.ask("CLUSTER", "REPLICATE", primary.node_id)
+    wait_for(cluster.agreed, "all nodes agree")
 
 
 def kill_a_primary(cluster: Cluster, shard: str) -> None:

@@ -107,7 +107,7 @@ def settle(
 
     Raises FormationError naming the node that is needed, and does not answer or refuses.
     """
-    now = observe_through(connections, target)
+    now = _primaries_known_to_each_other(connections, target)
     members = {member.name: member for member in target.every_member}
     slots = sorted(set(slots))
     with Connections(connections.access, answer_timeout_seconds=PATIENCE_SECONDS, decode=False) as wires:
@@ -141,6 +141,22 @@ def _check_owner(source: NodeView, slots: Collection[int]) -> None:
     migrating = {opened.slot for opened in source.open_slots if opened.migrating} & set(slots)
     if migrating:
         raise FormationError(f"{source.name}: slots {described(migrating)} are open from a move that was interrupted")
+
+
+def _primaries_known_to_each_other(connections: Connections, target: ClusterTarget) -> Observation:
+    """What is observed once primaries know each other as such: just after a failover they refuse SETSLOT until they do.
+
+    One that does not learn it in time refuses it then.
+    """
+    deadline = time.monotonic() + _SERVING_SECONDS
+    while True:
+        now = observe_through(connections, target)
+        primaries = [view for view in now.every_node if view.reachable and view.role == PRIMARY]
+        ids = {view.node_id for view in primaries}
+        known = [{node_id for node_id, node in view.knows.nodes.items() if not node.primary_id} for view in primaries]
+        if all(ids <= others for others in known) or time.monotonic() > deadline:
+            return now
+        time.sleep(_POLL_SECONDS)
 
 
 def _wait_until_serving(wires: Connections, member: Member) -> None:
@@ -215,22 +231,8 @@ class _Settlement:
         ]
         for view in importing:
             assert owner is not None
-            self._tell(view, owner)
+            self._ask(view, command("CLUSTER", "SETSLOT", self._slot, "NODE", owner.node_id))
         return [view.name for view in importing]
-
-    def _tell(self, view: NodeView, owner: NodeView) -> None:
-        """A node takes none for the owner that it does not know as a primary yet, as just after a failover."""
-        deadline = time.monotonic() + _SERVING_SECONDS
-        while True:
-            try:
-                self._ask(view, command("CLUSTER", "SETSLOT", self._slot, "NODE", owner.node_id))
-                return
-            except NodeUnreachable:
-                raise
-            except FormationError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_SECONDS)
 
     def _owner(self) -> NodeView | None:
         # Two may claim it for the moment in which one has not heard of the other.
