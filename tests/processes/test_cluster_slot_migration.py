@@ -314,7 +314,7 @@ def test_a_mover_may_be_killed_again_and_again(formed: Callable[..., Cluster]) -
 
 
 def rejoin(cluster: Cluster, returned: ClusterProcess) -> None:
-    """Until one of a shard's two nodes is a replica again after `returned`, its primary, was replaced while it was away.
+    """Until one of a shard's nodes is a replica again after `returned`, its primary, was replaced while it was away.
 
     It does not become one by itself when several nodes have got what it had (cluster-allow-replica-migration no): then
     it stays a primary without slots, and is told whom to follow, as formation does. When it died in the moment in which
