@@ -189,7 +189,10 @@ def silent_members(picture: Picture) -> list[str]:
 
 
 def contradictions(picture: Picture) -> list[str]:
-    """Slots that several members claim for themselves, as a former primary does until it has heard of a failover."""
+    """Slots that several members claim for themselves, as a former primary does until it has heard of a failover.
+
+    Or that others still know as those of a node that has lost its data, until they hear who has taken over from it.
+    """
     claimed = bytearray(SLOT_COUNT)
     waits = []
     for node in picture.observation.every_node:
@@ -197,6 +200,10 @@ def contradictions(picture: Picture) -> list[str]:
             if any(claimed[first : last + 1]):
                 waits.append(f"{node.name}: claims slots {first}-{last}, of which another node has some, too")
             claimed[first : last + 1] = b"\1" * (last - first + 1)
+    for node_id in picture.former.keys() & picture.owners.keys():
+        taken = tuple(slot for slot in picture.owners[node_id] if claimed[slot])
+        if taken:
+            waits.append(f"{slots_in_words(taken)}: some nodes still know {picture.name_of(node_id)} as the owner")
     return waits
 
 

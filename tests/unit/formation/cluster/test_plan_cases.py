@@ -247,6 +247,12 @@ PROBLEMS: list[tuple[str, Callable[[Observation], Observation], str, str]] = [
         "redis-1-0: accepts no write before its host has proven that it is still the primary",
     ),
     (
+        "a primary lost its data, and not everybody has heard who has taken over",
+        lambda o: changed(wiped(o, "redis-1-0"), "redis-1-1", slots=((5462, 10922),), role=PRIMARY, primary_id=""),
+        "waits",
+        "slots 5462-10922: some nodes still know the former node redis-1- at redis-1-0:6379 as the owner",
+    ),
+    (
         "a primary lost its data, and there is no copy",
         lambda o: wiped(wiped(o, "redis-1-1"), "redis-1-0"),
         "refusals",
