@@ -29,7 +29,7 @@ class FollowingCluster(RedisCluster):
             host, _, port = node_name.rpartition(":")
         reach = self.nodes_manager.remap_host_port(host, int(port))
         node = super().get_node(*reach)  # type: ignore[no-untyped-call]
-        if node is None and reach != (host, int(port)):
+        if node is None and (node_name or reach != (host, int(port))):
             return ClusterNode(*reach, PRIMARY)  # type: ignore[no-untyped-call]
         return node
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 
+from components.cluster_client import FollowingCluster
 from components.formation import FormationError
 from components.formation.cluster.observation import PRIMARY, Observation, observe
 from components.formation.cluster.slot_migration import Limits, move_slots, settle
@@ -22,7 +23,7 @@ from components.formation.cluster.slots import SLOT_COUNT, SlotMove, fewest_move
 from components.formation.connection import Connections
 from tests.processes.cluster_load import BIG_BYTES, SETTINGS, load_on
 from tests.processes.cluster_servers import Cluster, ClusterProcess
-from tests.processes.servers import wait_for
+from tests.processes.servers import PASSWORDS, wait_for
 
 StartCluster = Callable[..., Cluster]
 
@@ -507,3 +508,19 @@ def test_a_node_that_does_not_answer_is_named(sides: Sides) -> None:
         move(sides.cluster, [SlotMove(sides.source.name, sides.target.name, (sides.slot,))])
     with sides.source.client() as client:
         assert client.get(sides.keys[0]) == "right"
+
+
+def test_a_client_is_sent_to_a_node_that_has_no_slot_yet(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(shards=2, replicas=0, settings=SETTINGS)
+    source, target = cluster.nodes
+    source.ask("CLUSTER", "ADDSLOTSRANGE", 0, SLOT_COUNT - 1)
+    source.ask("CLUSTER", "MEET", "127.0.0.1", target.port)
+    wait_for(lambda: len(target.known()) == 2 == len(source.known()), "they know each other")
+    wait_for(lambda: {each.cluster_info()["cluster_state"] for each in cluster.nodes} == {"ok"}, "all is well")
+    slot = slot_of("key")
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.node_id)
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.node_id)
+    client = FollowingCluster(host="127.0.0.1", port=source.port, username="app", password=PASSWORDS["app"])
+    assert client.set("key", "value")
+    assert client.get("key") == b"value"
+    assert target.ask("DBSIZE") == 1
