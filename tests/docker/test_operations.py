@@ -134,6 +134,7 @@ def test_clients_without_acls(make_stack: MakeStack) -> None:
     assert_nothing_to_do(stack)
 
 
+@pytest.mark.long
 def test_a_primary_that_is_cut_off_stops_acknowledging(make_stack: MakeStack) -> None:
     stack = make_stack(**{"min-replicas-max-lag": 2})
     stack.up()

@@ -85,7 +85,8 @@ def change(containers: Containers, persistence: Persistence, **values: Any) -> N
     containers.start(*containers.servers)
 
 
-@pytest.mark.parametrize("target", ["hybrid", pytest.param("aof", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("target", ["hybrid", "aof"])
 def test_snapshots_changed_to_an_append_only_file(make: MakeContainers, target: Persistence) -> None:
     containers = whole(make, "rdb")
     values = containers.write(10)
@@ -125,6 +126,7 @@ def test_an_append_only_file_that_was_never_complete_is_not_trusted(make: MakeCo
     have_all(containers, values)
 
 
+@pytest.mark.long
 def test_an_append_only_file_of_earlier_times_is_not_trusted(make: MakeContainers) -> None:
     containers = whole(make, "hybrid")
     values = containers.write(10, "app:old:")
