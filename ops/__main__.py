@@ -31,7 +31,7 @@ def verify(stack: Stack = None) -> None:
     """Write a key as a client does, through Sentinel or the cluster, read it from a replica, print how to connect."""
     from .verify import verify_clients
 
-    verify_clients(Deployment.load(stack), console)
+    verify_clients(Deployment.load(stack), stack, console)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

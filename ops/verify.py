@@ -25,9 +25,9 @@ class _NotYetReplicated(Exception):
     pass
 
 
-def verify_clients(deployment: Deployment, console: Console) -> None:
+def verify_clients(deployment: Deployment, stack: str | None, console: Console) -> None:
     """Write a key as user ``app`` through Sentinel or the cluster, read it from a replica, delete it, and print how to
-    connect.
+    connect. ``stack``: its name, None for the selected one.
 
     Raises DeploymentError naming what did not work.
     """
@@ -45,7 +45,7 @@ def verify_clients(deployment: Deployment, console: Console) -> None:
         raise DeploymentError(f"a client could not use the deployment: {error}") from None
     read = f", read from {replica.name}" if replica else ""
     console.print(f"verified: a key written through {through} as user app over TLS{read}", soft_wrap=True)
-    _print_how_to_connect(deployment, console)
+    _print_how_to_connect(deployment, stack, console)
 
 
 def _replica_of(deployment: Deployment, key: str) -> Member | None:
@@ -98,11 +98,12 @@ def _wait_until_read(
         ) from None
 
 
-def _print_how_to_connect(deployment: Deployment, console: Console) -> None:
+def _print_how_to_connect(deployment: Deployment, stack: str | None, console: Console) -> None:
     if isinstance(deployment, ClusterDeployment):
         where = f"nodes        {', '.join(str(member.reach) for member in deployment.redis_nodes)}"
     else:
         where = _where_sentinels_are(replicated(deployment))
+    chosen = f" STACK={stack}" if stack else ""
     console.print(
         f"""
 {where}
@@ -111,7 +112,7 @@ Python       pulumi stack output --show-secrets python_example > example.py && .
 redis-cli    python -m ops cli
 status       python -m ops status
 
-in a shell of your own, first: eval "$(make -s env)"
+in a shell of your own, first: eval "$(make -s env{chosen})"
 """,
         highlight=False,
         soft_wrap=True,

@@ -42,7 +42,7 @@ def _remove_container(name: str, identity: str | None, grace_seconds: int) -> No
         if identity is None or container.labels.get(IDENTITY_LABEL) != identity:
             raise RuntimeError(_taken("container", name))
         container.stop(timeout=grace_seconds)
-        container.remove(force=True)
+        container.remove(force=True, v=True)
 
 
 def _remove_network(name: str, identity: str | None) -> None:

@@ -580,7 +580,7 @@ def contradictions(recorded: Any, found: Any, place: str) -> Iterator[str]:
 def remove_what_a_killed_run_left(engine: docker.DockerClient) -> None:
     """The recorded program's names are its own and never change."""
     with contextlib.suppress(docker.errors.NotFound):
-        engine.containers.get("rp-redis").remove(force=True)
+        engine.containers.get("rp-redis").remove(force=True, v=True)
     for network in engine.networks.list(names=["^rp-net$"]):
         network.remove()
     with contextlib.suppress(docker.errors.NotFound):
@@ -703,7 +703,7 @@ for name, ports in dict(bare=[], served=[dict(internal=1, external=16395, ip="12
     before = {name: engine.containers.get(f"{prefix}-{name}").id for name in ("bare", "served", "gone")}
     engine.containers.get(f"{prefix}-bare").stop(timeout=0)
     engine.containers.get(f"{prefix}-served").stop(timeout=0)
-    engine.containers.get(f"{prefix}-gone").remove(force=True)
+    engine.containers.get(f"{prefix}-gone").remove(force=True, v=True)
     project.run("refresh", "--yes", "--skip-preview")
     assert project.resources()["bare"]["outputs"]["mustRun"] is False
     planned = project.planned_operations()

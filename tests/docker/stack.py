@@ -189,7 +189,7 @@ class PulumiStack:
         engine = docker.from_env()
         mine: dict[str, str | list[str] | bool] = {"label": f"redis-production.deployment={self.deployment_name}"}
         for container in engine.containers.list(all=True, filters=mine):
-            container.remove(force=True)
+            container.remove(force=True, v=True)
         for network in engine.networks.list(filters=mine):
             network.remove()
         for volume in engine.volumes.list(filters=mine):

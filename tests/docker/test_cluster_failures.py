@@ -97,7 +97,7 @@ def test_a_container_removed_by_hand_is_brought_back_alone(shared_cluster: Pulum
     values = written(live, "removed")
     removed = live.primaries()["cache-redis-0"]
     others = {name: at for name, at in live.started().items() if name != removed}
-    live.container(removed).remove(force=True)
+    live.container(removed).remove(force=True, v=True)
     outcome = shared_cluster.up("--refresh")
     assert outcome.changed.get("create") == 1, outcome.text
     assert not {"replace", "delete", "create-replacement"} & set(outcome.changed), outcome.text

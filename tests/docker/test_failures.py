@@ -99,7 +99,7 @@ def test_removed_replica_is_brought_back_alone(stack: PulumiStack) -> None:
     names = [member.name for member in live.deployment.target.nodes + live.deployment.target.sentinels]
     replica = live.replica_names()[0]
     started = {name: live.container(name).attrs["State"]["StartedAt"] for name in names if name != replica}
-    live.container(replica).remove(force=True)
+    live.container(replica).remove(force=True, v=True)
     outcome = stack.up("--refresh")
     assert outcome.changed.get("create") == 1, outcome.text
     assert not {"replace", "delete", "create-replacement"} & set(outcome.changed), outcome.text

@@ -190,7 +190,7 @@ class NodeContainers(abc.ABC, Generic[Settings]):
         try:
             yield container
         finally:
-            container.remove(force=True)
+            container.remove(force=True, v=True)
 
     def start_anew(self) -> None:
         """From whatever state, or none: a new, formed deployment."""
