@@ -201,11 +201,13 @@ class Deployment:
         authority: Authority | None = None,
         settings: Mapping[str, str] | None = None,
         live_settings: Mapping[str, str] | None = None,
+        down_after_milliseconds: int = DOWN_AFTER_MILLISECONDS,
     ) -> None:
         self.folder = folder
         self.command = command
         self.name = name
         self.authority = authority
+        self.down_after_milliseconds = down_after_milliseconds
         self.settings = {"repl-diskless-sync-delay": "0", **(settings or {})}
         self.live_settings = dict(live_settings or {})
         self.all_nodes: list[Process] = []
@@ -251,7 +253,7 @@ class Deployment:
             nodes=tuple(process.member for process in self.nodes),
             sentinels=tuple(process.member for process in self.sentinels),
             sentinel=SentinelSettings(
-                self.name, quorum, DOWN_AFTER_MILLISECONDS, 1, 3000, "sentinel", PASSWORDS["sentinel"]
+                self.name, quorum, self.down_after_milliseconds, 1, 3000, "sentinel", PASSWORDS["sentinel"]
             ),
             live_settings=self.live_settings,
             leaving_nodes=tuple(process.member for process in self.all_nodes if process not in self.nodes),

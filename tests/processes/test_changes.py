@@ -98,7 +98,8 @@ def test_a_restarted_empty_primary_does_not_empty_its_replicas(deploy: Deploy) -
 
 
 def test_everything_restarts_at_once(deploy: Deploy) -> None:
-    deployment = formed(deploy(settings=PERSISTENT))
+    # Sentinels are patient: on a busy machine a restart may take longer than what they usually take for a failure here.
+    deployment = formed(deploy(settings=PERSISTENT, down_after_milliseconds=60000))
     primary = deployment.primary
     for number in range(100):
         primary.ask("SET", f"key-{number}", number)
