@@ -82,9 +82,8 @@ RARELY = {"cluster-node-timeout": "60000"}
 
 def test_forms_as_fast_when_nodes_gossip_rarely(start_cluster: StartCluster) -> None:
     cluster = start_cluster(settings=RARELY, live_settings=RARELY)
-    report = form(
-        cluster.target, cluster.access, progress=quiet, timeout_seconds=10
-    )  # without more pings 30 s and more
+    # Without more pings it takes 30 s and more.
+    report = form(cluster.target, cluster.access, progress=quiet, timeout_seconds=10)
     assert not any(isinstance(step, ChangeLiveSettings) for step in report.steps)
     assert {process.ask("CONFIG GET", *RARELY)["cluster-node-timeout"] for process in cluster.nodes} == {"60000"}
     assert_formed(cluster)

@@ -151,7 +151,8 @@ def _primaries_known_to_each_other(connections: Connections, target: ClusterTarg
     deadline = time.monotonic() + _SERVING_SECONDS
     while True:
         now = observe_through(connections, target)
-        primaries = [view for view in now.every_node if view.reachable and view.role == PRIMARY]
+        # A member that has left already is alone, and known to nobody.
+        primaries = [view for view in now.every_node if view.reachable and view.role == PRIMARY and not view.alone]
         ids = {view.node_id for view in primaries}
         known = [{node_id for node_id, node in view.knows.nodes.items() if not node.primary_id} for view in primaries]
         if all(ids <= others for others in known) or time.monotonic() > deadline:
