@@ -14,8 +14,8 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
-from airgap.docker_provider.wire import Path as PropertyPath
-from airgap.docker_provider.wire import decode, encode
+from airgap.provider_protocol.wire import Path as PropertyPath
+from airgap.provider_protocol.wire import decode, encode
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINER = "docker:index/container:Container"

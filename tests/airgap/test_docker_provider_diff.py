@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airgap.docker_provider.durations import format_duration, parse_duration
-from airgap.docker_provider.wire import UNKNOWN
+from airgap.provider_protocol.wire import UNKNOWN
 from tests.airgap.docker_plugin import (
     CONTAINER,
     NETWORK,
