@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from airgap.aws_provider.connection import Aws, wait_until
 from airgap.aws_provider.ec2 import Ec2Resource, tagged_as
 from airgap.aws_provider.instance_properties import OUTPUT_ONLY, PROPERTIES
+from airgap.aws_provider.network_interfaces import await_release, holder_state
 from airgap.aws_provider.resource import answer, capital, only, request
 from airgap.aws_provider.tags import tag_list, tag_map
 from airgap.aws_provider.volumes import find_volume, volume_refusals
@@ -20,6 +21,7 @@ from airgap.provider_protocol.properties import Property
 
 _USER_DATA = frozenset({"userData", "userDataBase64"})
 _ONLY_WHILE_STOPPED = frozenset({"instanceType"}) | _USER_DATA
+_PROTECTIONS = ("disableApiStop", "disableApiTermination")
 _OF_THE_INTERFACE = ("associatePublicIpAddress", "privateIp", "sourceDestCheck", "subnetId", "vpcSecurityGroupIds")
 _METADATA = (
     "httpEndpoint",
@@ -74,6 +76,9 @@ class Instance(Ec2Resource):
         image = only(client.describe_images(ImageIds=[inputs["ami"]])["Images"])
         if image is None:
             raise ProviderError(f"{self.type_name}: the property 'ami' names no image of this region")
+        for interface in _given_interfaces(inputs):
+            if holder_state(client, interface) in ("shutting-down", "terminated"):
+                await_release(client, interface, cancelled)
         made = client.run_instances(
             MinCount=1,
             MaxCount=1,
@@ -87,6 +92,9 @@ class Instance(Ec2Resource):
         """Wait until it runs, and set what can be set only afterwards."""
         client = self.client(aws, inputs)
         self._await_state(client, identifier, "running", cancelled)
+        for name in _PROTECTIONS:
+            if inputs.get(name) and not _attribute(client, identifier, name):
+                client.modify_instance_attribute(InstanceId=identifier, **{capital(name): {"Value": True}})
         if inputs.get("sourceDestCheck") is False:
             client.modify_instance_attribute(InstanceId=identifier, SourceDestCheck={"Value": False})
         self._tag_volumes(client, identifier, inputs)
@@ -102,7 +110,7 @@ class Instance(Ec2Resource):
     ) -> None:
         """Change the instance. Its type and user data change while it is stopped."""
         client = self.client(aws, inputs)
-        for name in ("disableApiStop", "disableApiTermination", "sourceDestCheck"):
+        for name in (*_PROTECTIONS, "sourceDestCheck"):
             if name in changed:
                 client.modify_instance_attribute(
                     InstanceId=identifier, **{capital(name): {"Value": inputs.get(name, False)}}
@@ -257,11 +265,13 @@ class Instance(Ec2Resource):
         """Terminate the instance and wait for it. Against its protection only with `forceDestroy`."""
         client = self.client(aws, outputs)
         if outputs.get("forceDestroy"):
-            for name in ("disableApiStop", "disableApiTermination"):
+            for name in _PROTECTIONS:
                 if _attribute(client, identifier, name):
                     client.modify_instance_attribute(InstanceId=identifier, **{capital(name): {"Value": False}})
         client.terminate_instances(InstanceIds=[identifier])
         self._await_state(client, identifier, "terminated", cancelled)
+        for interface in _given_interfaces(outputs):
+            await_release(client, interface, cancelled)
 
     @staticmethod
     def _await_state(client: Any, identifier: str, state: str, cancelled: threading.Event) -> None:
@@ -311,6 +321,13 @@ def _network_arguments(inputs: Mapping[str, Any]) -> dict[str, Any]:
         inputs, "associatePublicIpAddress", "subnetId", privateIp="PrivateIpAddress", vpcSecurityGroupIds="Groups"
     )
     return {"NetworkInterfaces": [{"DeviceIndex": 0, "DeleteOnTermination": True, **interface}]}
+
+
+def _given_interfaces(values: Mapping[str, Any]) -> list[str]:
+    """The network interfaces that are resources of their own."""
+    primary = values.get("primaryNetworkInterface")
+    given = [*(values.get("networkInterfaces") or []), *([primary] if primary else [])]
+    return [str(interface["networkInterfaceId"]) for interface in given]
 
 
 def _user_data(inputs: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from airgap.aws_provider.connection import Aws, wait_until
 from airgap.aws_provider.ec2 import Ec2Resource, tagged_as
+from airgap.aws_provider.failures import error_code
 from airgap.aws_provider.limits import address_refusal
 from airgap.aws_provider.resource import REGION, TAGS, answer, only, request
 from airgap.aws_provider.tags import tag_map
@@ -58,16 +59,12 @@ class NetworkInterface(Ec2Resource):
         """Wait for it and set what can be set only afterwards."""
         client = self.client(aws, inputs)
         wait_until(
-            lambda: self._found(client, identifier)["Status"] in ("available", "pending"),
+            lambda: find_interface(client, identifier)["Status"] in ("available", "pending"),
             f"{identifier} is available",
             cancelled,
         )
         if not inputs["sourceDestCheck"]:
             client.modify_network_interface_attribute(NetworkInterfaceId=identifier, SourceDestCheck={"Value": False})
-
-    @staticmethod
-    def _found(client: Any, identifier: str) -> Any:
-        return only(client.describe_network_interfaces(NetworkInterfaceIds=[identifier])["NetworkInterfaces"])
 
     def change(
         self,
@@ -91,7 +88,7 @@ class NetworkInterface(Ec2Resource):
 
     def facts(self, aws: Aws, identifier: str, recorded: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The interface. To which instance it is attached is the instance's to say."""
-        found = self._found(self.client(aws, recorded), identifier)
+        found = find_interface(self.client(aws, recorded), identifier)
         if found is None:
             return None
         addresses = [address["PrivateIpAddress"] for address in found.get("PrivateIpAddresses", [])]
@@ -107,10 +104,41 @@ class NetworkInterface(Ec2Resource):
     def remove(self, aws: Aws, identifier: str, outputs: Mapping[str, Any], cancelled: threading.Event) -> None:
         """Wait until no instance has the interface any more, and remove it."""
         client = self.client(aws, outputs)
-        wait_until(
-            lambda: not (self._found(client, identifier) or {}).get("Attachment"),
-            f"{identifier} is detached from its instance",
-            cancelled,
-            _DETACHMENT_SECONDS,
-        )
+        await_release(client, identifier, cancelled)
         client.delete_network_interface(NetworkInterfaceId=identifier)
+
+
+def find_interface(client: Any, identifier: str) -> Any:
+    """A network interface as EC2 describes it."""
+    return only(client.describe_network_interfaces(NetworkInterfaceIds=[identifier])["NetworkInterfaces"])
+
+
+def holder_state(client: Any, interface: str) -> str:
+    """The state of the instance that has the interface; empty when none has it."""
+    attachment = (find_interface(client, interface) or {}).get("Attachment")
+    if not attachment:
+        return ""
+    found = client.describe_instances(Filters=[{"Name": "instance-id", "Values": [attachment["InstanceId"]]}])
+    reservation = only(found["Reservations"])
+    return str(reservation["Instances"][0]["State"]["Name"]) if reservation else "terminated"
+
+
+def await_release(client: Any, interface: str, cancelled: threading.Event) -> None:
+    """Wait until no instance has the interface any more.
+
+    The end of an instance releases its interfaces, but not in every service that speaks EC2's language: what a
+    terminated instance still has is taken from it.
+    """
+
+    def is_released() -> bool:
+        state = holder_state(client, interface)
+        if state == "terminated":
+            attachment = (find_interface(client, interface) or {}).get("Attachment")
+            try:
+                client.detach_network_interface(AttachmentId=(attachment or {}).get("AttachmentId", ""), Force=True)
+            except Exception as failure:
+                if not error_code(failure):  # any refusal of the service: it is doing so by itself
+                    raise
+        return not state
+
+    wait_until(is_released, f"{interface} is detached from its instance", cancelled, _DETACHMENT_SECONDS)

@@ -147,7 +147,8 @@ def canonical(value: Any, rule: Property) -> Any:
     if rule.kind is Kind.SET:
         return sorted(set(value))
     if rule.kind is Kind.OBJECT:
-        return _canonical_object(value, rule.fields)
+        said = _canonical_object(value, rule.fields)
+        return None if all(item is None for item in said.values()) else said
     if rule.kind is Kind.OBJECTS:
         return sorted(
             (_canonical_object(item, rule.fields) for item in value), key=lambda item: json.dumps(item, sort_keys=True)
