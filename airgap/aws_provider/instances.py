@@ -77,7 +77,7 @@ class Instance(Ec2Resource):
         if image is None:
             raise ProviderError(f"{self.type_name}: the property 'ami' names no image of this region")
         for interface in _given_interfaces(inputs):
-            if holder_state(client, interface) in ("shutting-down", "terminated"):
+            if holder_state(client, interface) == "shutting-down":
                 await_release(client, interface, cancelled)
         made = client.run_instances(
             MinCount=1,

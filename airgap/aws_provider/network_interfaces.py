@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from airgap.aws_provider.connection import Aws, wait_until
 from airgap.aws_provider.ec2 import Ec2Resource, tagged_as
-from airgap.aws_provider.failures import error_code
 from airgap.aws_provider.limits import address_refusal
 from airgap.aws_provider.resource import REGION, TAGS, answer, only, request
 from airgap.aws_provider.tags import tag_map
@@ -114,7 +113,7 @@ def find_interface(client: Any, identifier: str) -> Any:
 
 
 def holder_state(client: Any, interface: str) -> str:
-    """The state of the instance that has the interface; empty when none has it."""
+    """The state of the instance that has the interface; empty when none has it, `terminated` when it had it last."""
     attachment = (find_interface(client, interface) or {}).get("Attachment")
     if not attachment:
         return ""
@@ -124,21 +123,10 @@ def holder_state(client: Any, interface: str) -> str:
 
 
 def await_release(client: Any, interface: str, cancelled: threading.Event) -> None:
-    """Wait until no instance has the interface any more.
-
-    The end of an instance releases its interfaces, but not in every service that speaks EC2's language: what a
-    terminated instance still has is taken from it.
-    """
-
-    def is_released() -> bool:
-        state = holder_state(client, interface)
-        if state == "terminated":
-            attachment = (find_interface(client, interface) or {}).get("Attachment")
-            try:
-                client.detach_network_interface(AttachmentId=(attachment or {}).get("AttachmentId", ""), Force=True)
-            except Exception as failure:
-                if not error_code(failure):  # any refusal of the service: it is doing so by itself
-                    raise
-        return not state
-
-    wait_until(is_released, f"{interface} is detached from its instance", cancelled, _DETACHMENT_SECONDS)
+    """Wait until no instance has the interface any more: an instance that ends releases its interfaces."""
+    wait_until(
+        lambda: holder_state(client, interface) in ("", "terminated"),
+        f"{interface} is detached from its instance",
+        cancelled,
+        _DETACHMENT_SECONDS,
+    )

@@ -181,6 +181,7 @@ def deployment(aws: LookAlike) -> dict[str, tuple[str, Callable[[World], dict[st
             "aws:secretsmanager/secret:Secret",
             lambda w: {
                 "name": "cache-test/formation",
+                "description": "passwords",
                 "kmsKeyId": w["key"].outputs["arn"],
                 "recoveryWindowInDays": 0,
                 "tags": TAGS,
