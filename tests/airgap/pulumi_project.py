@@ -1,4 +1,4 @@
-"""A Pulumi project in a temporary folder, run by the real CLI with the Docker stand-in installed as its plugin."""
+"""A Pulumi project in a temporary folder, run by the real CLI with a stand-in installed as its plugin."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airgap.docker_provider import VERSION
+from airgap import aws_provider, docker_provider
 from airgap.provider_protocol.package import write_package
 
 PASSPHRASE = "test"
+_VERSIONS = {"aws": aws_provider.VERSION, "docker": docker_provider.VERSION}
 _TIMEOUT_SECONDS = 180
 
 
 class PulumiProject:
-    """One project with the stack `dev` and its state in the folder itself."""
+    """One project with the stack `dev` and its state in the folder itself. Programs use the SDK of `provider`."""
 
-    def __init__(self, folder: Path, home: Path, name: str = "realdemo") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        home: Path,
+        name: str = "realdemo",
+        provider: str = "docker",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self._provider = provider
         self.environment = {
             **os.environ,
+            **(environment or {}),
             # The language host takes the first `python` on PATH: it must be the one that has the Pulumi SDK.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PULUMI_HOME": str(home),
@@ -38,7 +48,9 @@ class PulumiProject:
 
     def program(self, text: str) -> None:
         """Set the project's program."""
-        (self.folder / "__main__.py").write_text(f"import pulumi\nimport pulumi_docker as docker\n{text}")
+        (self.folder / "__main__.py").write_text(
+            f"import pulumi\nimport pulumi_{self._provider} as {self._provider}\n{text}"
+        )
 
     def run(
         self, *arguments: str, fails: bool = False, environment: Mapping[str, str] | None = None
@@ -72,11 +84,11 @@ class PulumiProject:
         return {one["urn"].rpartition("::")[2]: one["op"] for one in steps if one["op"] != "same"}
 
 
-def install_stand_in(home: Path) -> None:
-    """Install the stand-in plugin into a PULUMI_HOME, as the vendor's would be."""
-    archive = write_package("docker", home / "pulumi-resource-docker.tar.gz", Path(sys.executable))
+def install_stand_in(home: Path, provider: str = "docker") -> None:
+    """Install a stand-in plugin into a PULUMI_HOME, as the vendor's would be."""
+    archive = write_package(provider, home / f"pulumi-resource-{provider}.tar.gz", Path(sys.executable))
     subprocess.run(
-        ["pulumi", "plugin", "install", "resource", "docker", VERSION, "--file", str(archive)],
+        ["pulumi", "plugin", "install", "resource", provider, _VERSIONS[provider], "--file", str(archive)],
         env={**os.environ, "PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         capture_output=True,
         check=True,
