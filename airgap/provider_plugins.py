@@ -85,7 +85,7 @@ def prepare(lane: Lane, cli: PulumiCli, environment: Mapping[str, str] = os.envi
     with tempfile.TemporaryDirectory(prefix="redis-production-plugin-") as temporary:
         archive = Path(temporary) / "pulumi-resource-docker.tar.gz"
         lane.run(
-            [VIRTUAL_ENVIRONMENT / "bin" / "python", "-m", "airgap.docker_provider.package", archive],
+            [VIRTUAL_ENVIRONMENT / "bin" / "python", "-m", "airgap.provider_protocol.package", archive],
             "packing the stand-in",
             advice="It is part of this project: airgap/docker_provider must be complete.",
             folder=PROJECT,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from airgap.docker_provider.errors import CheckError
+from airgap.provider_protocol.errors import CheckError
 
 _COVERED = frozenset({"host", "disableDockerDaemonCheck"})
 _BOOKKEEPING = frozenset({"version", "__internal", "__defaults", "pluginDownloadURL"})

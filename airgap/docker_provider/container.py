@@ -18,12 +18,12 @@ from airgap.docker_provider.container_request import (
     swap_bytes,
     upload_archive,
 )
-from airgap.docker_provider.difference import Change, Difference, differences
 from airgap.docker_provider.engine import Engine, describe_failure, explain
-from airgap.docker_provider.errors import InitializationError, ProviderError
 from airgap.docker_provider.remote_image import find_image
-from airgap.docker_provider.resource import Record, ResourceType
-from airgap.docker_provider.wire import UNKNOWN
+from airgap.provider_protocol.difference import Change, Difference, differences
+from airgap.provider_protocol.errors import InitializationError, ProviderError
+from airgap.provider_protocol.resource import Record, ResourceType
+from airgap.provider_protocol.wire import UNKNOWN
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -34,15 +34,15 @@ _CHANGED_IN_PLACE = frozenset(
 )
 
 
-class Container(ResourceType):
+class Container(ResourceType[Engine]):
     """A Docker container. Replacing deletes the old one first, because both would have the same name and ports."""
 
     type_name = "docker:index/container:Container"
-    named_automatically = True
+    name_property = "name"
     deletes_before_replacing = True
     properties = PROPERTIES
     output_only = OUTPUT_ONLY
-    from_engine = FROM_ENGINE
+    computed_outputs = FROM_ENGINE
 
     def difference(self, outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[Difference]:
         """What differs. A container that never came up (its outputs were never read) is replaced in any case."""
@@ -96,7 +96,7 @@ class Container(ResourceType):
                 return facts
             finished = datetime.fromisoformat(facts["State"]["FinishedAt"].partition(".")[0].rstrip("Z"))
             if finished.year > 1 or time.monotonic() > deadline or cancelled.is_set():
-                self.delete(engine, identifier, inputs)
+                self.delete(engine, identifier, inputs, cancelled)
                 raise ProviderError(f"container exited immediately, with exit code {facts['State']['ExitCode']}")
             cancelled.wait(_POLL_SECONDS)
 
@@ -117,6 +117,7 @@ class Container(ResourceType):
         outputs: Mapping[str, Any],
         inputs: Mapping[str, Any],
         changed: frozenset[str],
+        cancelled: threading.Event,
     ) -> dict[str, Any]:
         """Change limits and the restart policy, start a container that should run; anything else is only recorded."""
         from docker.errors import APIError
@@ -147,7 +148,7 @@ class Container(ResourceType):
             return container_outputs(client.inspect_container(identifier), planned, self.absent_outputs())
         return planned
 
-    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any]) -> None:
+    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any], cancelled: threading.Event) -> None:
         """Stop the container (without `destroyGraceSeconds` with no grace) and remove it with its anonymous volumes."""
         from docker.errors import APIError, NotFound
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airgap.docker_provider.container_request import MEBIBYTE
 from airgap.docker_provider.durations import format_duration
-from airgap.docker_provider.resource import in_recorded_order
+from airgap.provider_protocol.resource import in_recorded_order
 
 # Kept as recorded: the engine does not say them in the program's terms (with envs and labels it mixes in the image's).
 _NOT_READ = (

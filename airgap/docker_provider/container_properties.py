@@ -1,7 +1,7 @@
 """The properties of docker:index/container:Container that are covered, and what a change of each means."""
 
-from airgap.docker_provider.properties import Kind, Property, flag, number, text
-from airgap.docker_provider.resource import labels_rule
+from airgap.docker_provider.labels import labels_rule
+from airgap.provider_protocol.properties import Kind, Property, flag, number, text
 
 _DURATION = r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0"
 
@@ -80,6 +80,7 @@ _PORTS = Property(
 
 _UPLOADS = Property(
     Kind.OBJECTS,
+    kept_in_place=True,
     replaces=True,
     absent=[],
     identity=("file",),

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from airgap.docker_provider.durations import parse_duration
-from airgap.docker_provider.errors import ProviderError
-from airgap.docker_provider.resource import labels_to_map
+from airgap.docker_provider.labels import labels_to_map
+from airgap.provider_protocol.errors import ProviderError
 
 MEBIBYTE = 1024 * 1024
 _VOLUME_OPTIONS_API = (1, 45)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airgap.docker_provider.errors import CheckError, ProviderError
+from airgap.provider_protocol.errors import CheckError, ProviderError
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -7,25 +7,19 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airgap.docker_provider.engine import Engine, explain, remove_when_free
-from airgap.docker_provider.errors import ProviderError
-from airgap.docker_provider.properties import Kind, Property, flag, text
-from airgap.docker_provider.resource import (
-    Record,
-    ResourceType,
-    in_recorded_order,
-    labels_from_map,
-    labels_rule,
-    labels_to_map,
-)
+from airgap.docker_provider.labels import labels_from_map, labels_rule, labels_to_map
+from airgap.provider_protocol.errors import ProviderError
+from airgap.provider_protocol.properties import Kind, Property, flag, text
+from airgap.provider_protocol.resource import Record, ResourceType, in_recorded_order
 
 
-class Network(ResourceType):
+class Network(ResourceType[Engine]):
     """A Docker network. Nothing of it can be changed in place: every change replaces it."""
 
     type_name = "docker:index/network:Network"
-    named_automatically = True
+    name_property = "name"
     output_only: ClassVar[Mapping[str, Any]] = {"scope": ""}
-    from_engine = frozenset({"scope"})
+    computed_outputs = frozenset({"scope"})
     properties: ClassVar[Mapping[str, Property]] = {
         "attachable": flag(replaces=True, absent=False),
         "driver": text(replaces=True, computed=True),
@@ -121,7 +115,7 @@ class Network(ResourceType):
         }
         return Record(facts["Id"], read)
 
-    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any]) -> None:
+    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any], cancelled: threading.Event) -> None:
         """Remove the network; while containers are still leaving it, try again for up to 30 s."""
         client = engine.client()
         remove_when_free(lambda: client.remove_network(identifier), busy="has active endpoints", what="network")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airgap.docker_provider.engine import Engine, explain
-from airgap.docker_provider.errors import ProviderError
-from airgap.docker_provider.properties import Kind, Property, flag, text
-from airgap.docker_provider.resource import Record, ResourceType
+from airgap.provider_protocol.errors import ProviderError
+from airgap.provider_protocol.properties import Kind, Property, flag, text
+from airgap.provider_protocol.resource import Record, ResourceType
 
 
 def find_image(engine: Engine, name: str, platform: str | None = None) -> dict[str, Any]:
@@ -49,13 +49,12 @@ def _split(name: str) -> tuple[str, str]:
     return (head, tail) if head and "/" not in tail else (name, "latest")
 
 
-class RemoteImage(ResourceType):
+class RemoteImage(ResourceType[Engine]):
     """An image on the engine, pulled if missing. Its id is the image id followed by the name."""
 
     type_name = "docker:index/remoteImage:RemoteImage"
-    named_automatically = False
     output_only: ClassVar[Mapping[str, Any]] = {"build": None, "imageId": "", "repoDigest": ""}
-    from_engine = frozenset({"imageId", "repoDigest"})
+    computed_outputs = frozenset({"imageId", "repoDigest"})
     properties: ClassVar[Mapping[str, Property]] = {
         "forceRemove": flag(),
         "keepLocally": flag(),
@@ -101,7 +100,7 @@ class RemoteImage(ResourceType):
         }
         return Record(identifier, read)
 
-    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any]) -> None:
+    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any], cancelled: threading.Event) -> None:
         """Remove the image from the engine unless `keepLocally` is set."""
         from docker.errors import APIError, ImageNotFound
 

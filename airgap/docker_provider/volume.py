@@ -7,25 +7,19 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airgap.docker_provider.engine import Engine, explain, remove_when_free
-from airgap.docker_provider.errors import ProviderError
-from airgap.docker_provider.properties import Kind, Property, text
-from airgap.docker_provider.resource import (
-    Record,
-    ResourceType,
-    in_recorded_order,
-    labels_from_map,
-    labels_rule,
-    labels_to_map,
-)
+from airgap.docker_provider.labels import labels_from_map, labels_rule, labels_to_map
+from airgap.provider_protocol.errors import ProviderError
+from airgap.provider_protocol.properties import Kind, Property, text
+from airgap.provider_protocol.resource import Record, ResourceType, in_recorded_order
 
 
-class Volume(ResourceType):
+class Volume(ResourceType[Engine]):
     """A Docker volume. Every change replaces it, and with that its data is gone."""
 
     type_name = "docker:index/volume:Volume"
-    named_automatically = True
+    name_property = "name"
     output_only: ClassVar[Mapping[str, Any]] = {"cluster": None, "mountpoint": ""}
-    from_engine = frozenset({"mountpoint"})
+    computed_outputs = frozenset({"mountpoint"})
     properties: ClassVar[Mapping[str, Property]] = {
         "driver": text(replaces=True, computed=True),
         "driverOpts": Property(Kind.MAP, replaces=True),
@@ -70,7 +64,7 @@ class Volume(ResourceType):
         }
         return Record(facts["Name"], read)
 
-    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any]) -> None:
+    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any], cancelled: threading.Event) -> None:
         """Remove the volume and its data; while a container still uses it, try again for up to 30 s."""
         client = engine.client()
         remove_when_free(lambda: client.remove_volume(identifier, force=True), busy="volume is in use", what="volume")

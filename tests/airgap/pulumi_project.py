@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airgap.docker_provider import VERSION
-from airgap.docker_provider.package import write_package
+from airgap.provider_protocol.package import write_package
 
 PASSPHRASE = "test"
 _TIMEOUT_SECONDS = 180
@@ -74,7 +74,7 @@ class PulumiProject:
 
 def install_stand_in(home: Path) -> None:
     """Install the stand-in plugin into a PULUMI_HOME, as the vendor's would be."""
-    archive = write_package(home / "pulumi-resource-docker.tar.gz", Path(sys.executable))
+    archive = write_package("docker", home / "pulumi-resource-docker.tar.gz", Path(sys.executable))
     subprocess.run(
         ["pulumi", "plugin", "install", "resource", "docker", VERSION, "--file", str(archive)],
         env={**os.environ, "PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"},

@@ -18,18 +18,8 @@ import docker
 import docker.errors
 import pytest
 
-from tests.airgap.docker_plugin import (
-    CONTAINER,
-    NETWORK,
-    NO_DIFFERENCE,
-    REMOTE_IMAGE,
-    VOLUME,
-    DockerPlugin,
-    Made,
-    NotUp,
-    Refused,
-    running_plugin,
-)
+from tests.airgap.docker_types import CONTAINER, NETWORK, REMOTE_IMAGE, VOLUME
+from tests.airgap.plugin import NO_DIFFERENCE, Made, NotUp, Plugin, Refused, running_plugin
 from tests.airgap.pulumi_project import PulumiProject, install_stand_in
 
 pytestmark = pytest.mark.docker
@@ -55,8 +45,8 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="module")
-def plugin(engine: docker.DockerClient) -> Iterator[DockerPlugin]:
-    with running_plugin() as started:
+def plugin(engine: docker.DockerClient) -> Iterator[Plugin]:
+    with running_plugin("docker") as started:
         started.configure()
         yield started
 
@@ -97,7 +87,7 @@ def output_of(engine: docker.DockerClient, container: str, *command: str) -> str
 
 
 def test_everything_the_project_uses_survives_a_round_trip(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str
+    plugin: Plugin, engine: docker.DockerClient, prefix: str
 ) -> None:
     """Made once, nothing differs: not from what was recorded at creation, and not after a refresh."""
     network_inputs = {
@@ -172,7 +162,7 @@ def test_everything_the_project_uses_survives_a_round_trip(
     assert facts["HostConfig"]["NanoCpus"] == 500_000_000
 
 
-def test_a_bare_container_survives_a_round_trip(plugin: DockerPlugin, prefix: str) -> None:
+def test_a_bare_container_survives_a_round_trip(plugin: Plugin, prefix: str) -> None:
     inputs = {"name": prefix, "image": IMAGE, "command": SLEEP, "memory": 64, "memorySwap": 128}
     made = plugin.create(CONTAINER, inputs)
     refreshed = plugin.read(made)
@@ -181,20 +171,20 @@ def test_a_bare_container_survives_a_round_trip(plugin: DockerPlugin, prefix: st
     assert plugin.diff(refreshed, inputs) == NO_DIFFERENCE
 
 
-def test_a_read_only_container_without_uploads(plugin: DockerPlugin, engine: docker.DockerClient, prefix: str) -> None:
+def test_a_read_only_container_without_uploads(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     inputs = sleeper(prefix, readOnly=True, memory=64, memorySwap=64, tmpfs={"/run": "size=1m"})
     made = plugin.create(CONTAINER, inputs)
     assert plugin.diff(made, inputs) == NO_DIFFERENCE
     assert engine.containers.get(prefix).exec_run(["touch", "/x"]).exit_code != 0
 
 
-def test_a_read_only_container_refuses_uploads(plugin: DockerPlugin, prefix: str) -> None:
+def test_a_read_only_container_refuses_uploads(plugin: Plugin, prefix: str) -> None:
     """The files are copied to "/", which the engine refuses when the root file system is read-only."""
     with pytest.raises(NotUp, match=r"Unable to upload volume content: .*read-only"):
         plugin.create(CONTAINER, sleeper(prefix, readOnly=True, uploads=[{"file": "/etc/x", "content": "x"}]))
 
 
-def test_uploads_are_there_before_the_start(plugin: DockerPlugin, engine: docker.DockerClient, prefix: str) -> None:
+def test_uploads_are_there_before_the_start(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     uploads: list[dict[str, Any]] = [
         {"file": "/new/folder/plain", "content": "plain\n"},
         {"file": "/new/binary", "contentBase64": "AAECAw=="},
@@ -220,21 +210,19 @@ def test_uploads_are_there_before_the_start(plugin: DockerPlugin, engine: docker
         ),
     ],
 )
-def test_an_upload_needs_exactly_one_content(
-    plugin: DockerPlugin, prefix: str, upload: dict[str, Any], message: str
-) -> None:
+def test_an_upload_needs_exactly_one_content(plugin: Plugin, prefix: str, upload: dict[str, Any], message: str) -> None:
     with pytest.raises(NotUp, match=message):
         plugin.create(CONTAINER, sleeper(prefix, uploads=[upload]))
 
 
-def test_wait_ends_when_healthy(plugin: DockerPlugin, engine: docker.DockerClient, prefix: str) -> None:
+def test_wait_ends_when_healthy(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     plugin.create(CONTAINER, sleeper(prefix, healthcheck=HEALTHCHECK, wait=True, waitTimeout=30))
     assert engine.containers.get(prefix).attrs["State"]["Health"]["Status"] == "healthy"
 
 
 @pytest.mark.parametrize("health", [{"healthcheck": UNHEALTHY}, {}], ids=["never healthy", "no health check"])
 def test_wait_that_fails_leaves_the_container_to_be_replaced(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str, health: dict[str, Any]
+    plugin: Plugin, engine: docker.DockerClient, prefix: str, health: dict[str, Any]
 ) -> None:
     inputs = sleeper(prefix, wait=True, waitTimeout=1, memory=64, memorySwap=64, **health)
     with pytest.raises(NotUp, match="container failed to be in healthy state") as failure:
@@ -248,7 +236,7 @@ def test_wait_that_fails_leaves_the_container_to_be_replaced(
 def test_cancelling_ends_the_wait(engine: docker.DockerClient, prefix: str) -> None:
     from google.protobuf import empty_pb2
 
-    with running_plugin() as started:
+    with running_plugin("docker") as started:
         started.configure()
         begun = time.monotonic()
         timer = threading.Timer(1.0, lambda: started.stub.Cancel(empty_pb2.Empty()))
@@ -259,7 +247,7 @@ def test_cancelling_ends_the_wait(engine: docker.DockerClient, prefix: str) -> N
 
 
 def test_a_container_that_exits_at_once_is_removed_again(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str
+    plugin: Plugin, engine: docker.DockerClient, prefix: str
 ) -> None:
     message = ""
     for _ in range(10):  # a busy machine may take longer to end the container than the plugin looks at it
@@ -272,13 +260,13 @@ def test_a_container_that_exits_at_once_is_removed_again(
     assert engine.containers.list(all=True, filters={"name": prefix}) == []
 
 
-def test_one_that_need_not_run_may_exit(plugin: DockerPlugin, prefix: str) -> None:
+def test_one_that_need_not_run_may_exit(plugin: Plugin, prefix: str) -> None:
     inputs = {**sleeper(prefix, mustRun=False, memory=64, memorySwap=64), "command": ["true"]}
     made = plugin.create(CONTAINER, inputs)
     assert plugin.diff(made, inputs) == NO_DIFFERENCE
 
 
-def test_without_start_nothing_runs(plugin: DockerPlugin, engine: docker.DockerClient, prefix: str) -> None:
+def test_without_start_nothing_runs(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     inputs = sleeper(prefix, start=False, mustRun=False, memory=64, memorySwap=64)
     made = plugin.create(CONTAINER, inputs)
     assert engine.containers.get(prefix).status == "created"
@@ -287,7 +275,7 @@ def test_without_start_nothing_runs(plugin: DockerPlugin, engine: docker.DockerC
 
 @pytest.mark.parametrize(("grace", "exit_code"), [({}, "137"), ({"destroyGraceSeconds": 20}, "3")])
 def test_deleting_with_and_without_grace(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str, grace: dict[str, int], exit_code: str
+    plugin: Plugin, engine: docker.DockerClient, prefix: str, grace: dict[str, int], exit_code: str
 ) -> None:
     script = "trap 'sleep 0.3; exit 3' TERM; touch /ready; while :; do sleep 0.1; done"
     inputs = {**sleeper(prefix, **grace), "command": ["sh", "-c", script]}
@@ -311,14 +299,12 @@ def test_deleting_with_and_without_grace(
         ),
     ],
 )
-def test_what_fails_only_at_creation(plugin: DockerPlugin, prefix: str, more: dict[str, Any], message: str) -> None:
+def test_what_fails_only_at_creation(plugin: Plugin, prefix: str, more: dict[str, Any], message: str) -> None:
     with pytest.raises(Refused, match=f"^{re.escape(message)}"):
         plugin.create(CONTAINER, {**sleeper(prefix), **more})
 
 
-def test_options_that_an_old_engine_does_not_know(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str
-) -> None:
+def test_options_that_an_old_engine_does_not_know(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     major, minor = (int(part) for part in engine.version()["ApiVersion"].split("."))
     if (major, minor) >= (1, 44):
         pytest.skip("this engine is new enough for these options")
@@ -330,7 +316,7 @@ def test_options_that_an_old_engine_does_not_know(
 
 
 def test_a_start_that_fails_leaves_the_container_to_be_replaced(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str
+    plugin: Plugin, engine: docker.DockerClient, prefix: str
 ) -> None:
     engine.networks.create(prefix)
     published = {"networkMode": prefix, "ports": [{"internal": 1, "external": 16397, "ip": "127.0.0.1"}]}
@@ -341,7 +327,7 @@ def test_a_start_that_fails_leaves_the_container_to_be_replaced(
 
 
 def test_limits_and_the_restart_policy_are_updated_for_real(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str
+    plugin: Plugin, engine: docker.DockerClient, prefix: str
 ) -> None:
     made = plugin.create(CONTAINER, sleeper(prefix, memory=64, memorySwap=64))
     inputs = sleeper(prefix, memory=96, memorySwap=128, restart="unless-stopped", cpuShares=512)
@@ -353,7 +339,7 @@ def test_limits_and_the_restart_policy_are_updated_for_real(
     assert plugin.diff(updated, inputs) == NO_DIFFERENCE
 
 
-def test_memory_without_memory_swap_stays_different(plugin: DockerPlugin, prefix: str) -> None:
+def test_memory_without_memory_swap_stays_different(plugin: Plugin, prefix: str) -> None:
     inputs = sleeper(prefix, memory=64)
     made = plugin.create(CONTAINER, inputs)
     assert made.outputs["memorySwap"] == 128
@@ -373,7 +359,7 @@ def test_memory_without_memory_swap_stays_different(plugin: DockerPlugin, prefix
     ],
 )
 def test_what_is_reported_as_updated_but_is_not(
-    plugin: DockerPlugin,
+    plugin: Plugin,
     engine: docker.DockerClient,
     prefix: str,
     before: dict[str, Any],
@@ -397,7 +383,7 @@ PUBLISHED = [{"internal": 6379, "external": 16396, "ip": "127.0.0.1"}]
 
 @pytest.mark.parametrize("ports", [[], PUBLISHED], ids=["bare", "ports"])
 def test_a_stopped_container(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str, ports: list[dict[str, Any]]
+    plugin: Plugin, engine: docker.DockerClient, prefix: str, ports: list[dict[str, Any]]
 ) -> None:
     engine.networks.create(prefix)
     inputs = sleeper(prefix, memory=64, memorySwap=64, networkMode=prefix, ports=ports)
@@ -418,7 +404,7 @@ def test_a_stopped_container(
     assert started.outputs == made.outputs
 
 
-def test_what_is_gone_is_read_as_gone(plugin: DockerPlugin, prefix: str) -> None:
+def test_what_is_gone_is_read_as_gone(plugin: Plugin, prefix: str) -> None:
     made = [
         plugin.create(NETWORK, {"name": prefix}),
         plugin.create(VOLUME, {"name": prefix}),
@@ -431,7 +417,7 @@ def test_what_is_gone_is_read_as_gone(plugin: DockerPlugin, prefix: str) -> None
 
 
 def test_an_existing_volume_is_adopted_and_an_existing_network_is_not(
-    plugin: DockerPlugin, engine: docker.DockerClient, prefix: str
+    plugin: Plugin, engine: docker.DockerClient, prefix: str
 ) -> None:
     engine.volumes.create(prefix)
     assert plugin.create(VOLUME, {"name": prefix}).identifier == prefix
@@ -440,7 +426,7 @@ def test_an_existing_volume_is_adopted_and_an_existing_network_is_not(
         plugin.create(NETWORK, {"name": prefix})
 
 
-def test_a_local_image(plugin: DockerPlugin, engine: docker.DockerClient) -> None:
+def test_a_local_image(plugin: Plugin, engine: docker.DockerClient) -> None:
     name = f"airgap-{uuid.uuid4().hex[:8]}:1"
     image = engine.images.get(IMAGE)
     image.tag(name)
@@ -459,7 +445,7 @@ def test_a_local_image(plugin: DockerPlugin, engine: docker.DockerClient) -> Non
     plugin.delete(forgotten)
 
 
-def test_a_retargeted_tag_is_not_noticed(plugin: DockerPlugin, engine: docker.DockerClient, prefix: str) -> None:
+def test_a_retargeted_tag_is_not_noticed(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     image = engine.images.get(IMAGE)
     image.tag(prefix, "1")
     inputs = sleeper(prefix, image=f"{prefix}:1", memory=64, memorySwap=64)
@@ -476,14 +462,14 @@ def test_a_retargeted_tag_is_not_noticed(plugin: DockerPlugin, engine: docker.Do
         assert other.id not in [one.id for one in engine.images.list()]
 
 
-def test_an_image_id_is_an_image_name(plugin: DockerPlugin, engine: docker.DockerClient, prefix: str) -> None:
+def test_an_image_id_is_an_image_name(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     inputs = sleeper(prefix, image=engine.images.get(IMAGE).id, memory=64, memorySwap=64)
     made = plugin.create(CONTAINER, inputs)
     assert plugin.diff(made, inputs) == NO_DIFFERENCE
     assert plugin.diff(made, {**inputs, "image": IMAGE}).replaces == ("image",)
 
 
-def test_a_capability_without_its_prefix_replaces_again_and_again(plugin: DockerPlugin, prefix: str) -> None:
+def test_a_capability_without_its_prefix_replaces_again_and_again(plugin: Plugin, prefix: str) -> None:
     inputs = sleeper(prefix, memory=64, memorySwap=64, capabilities={"adds": ["SETUID"], "drops": ["ALL"]})
     made = plugin.create(CONTAINER, inputs)
     assert made.outputs["capabilities"] == {"adds": ["CAP_SETUID"], "drops": ["ALL"]}
@@ -492,13 +478,13 @@ def test_a_capability_without_its_prefix_replaces_again_and_again(plugin: Docker
     assert plugin.diff(made, prefixed) == NO_DIFFERENCE
 
 
-def test_an_image_that_cannot_be_had(plugin: DockerPlugin) -> None:
+def test_an_image_that_cannot_be_had(plugin: Plugin) -> None:
     name = "localhost:1/nowhere/nothing:1"
     with pytest.raises(Refused, match=f"Unable to read Docker image into resource: unable to pull image {name}: "):
         plugin.create(REMOTE_IMAGE, {"name": name})
 
 
-def test_import(plugin: DockerPlugin, prefix: str) -> None:
+def test_import(plugin: Plugin, prefix: str) -> None:
     """What the engine says becomes inputs; what it does not say in the program's terms (uploads, envs) does not."""
     network = plugin.create(NETWORK, {"name": prefix, "internal": True})
     container = plugin.create(CONTAINER, sleeper(prefix, hostname="node", memory=64, memorySwap=64))
@@ -516,7 +502,7 @@ def test_import(plugin: DockerPlugin, prefix: str) -> None:
         plugin.read(Made(REMOTE_IMAGE, "x", {}, {}))
 
 
-def test_many_at_once(plugin: DockerPlugin, engine: docker.DockerClient, prefix: str) -> None:
+def test_many_at_once(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     plugin.create(NETWORK, {"name": prefix})
     given = [
         sleeper(

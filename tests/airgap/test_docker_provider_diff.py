@@ -12,18 +12,9 @@ from typing import Any
 import pytest
 
 from airgap.docker_provider.durations import format_duration, parse_duration
-from airgap.docker_provider.wire import UNKNOWN
-from tests.airgap.docker_plugin import (
-    CONTAINER,
-    NETWORK,
-    NO_DIFFERENCE,
-    REMOTE_IMAGE,
-    VOLUME,
-    DockerPlugin,
-    Made,
-    Refused,
-    running_plugin,
-)
+from airgap.provider_protocol.wire import UNKNOWN
+from tests.airgap.docker_types import CONTAINER, NETWORK, REMOTE_IMAGE, VOLUME
+from tests.airgap.plugin import NO_DIFFERENCE, Made, Plugin, Refused, running_plugin
 
 RECORDING = json.loads((Path(__file__).parent / "recordings" / "docker_provider_state.json").read_text())
 DELETE = None
@@ -31,8 +22,8 @@ DELETE = None
 
 
 @pytest.fixture(scope="module")
-def plugin() -> Iterator[DockerPlugin]:
-    with running_plugin() as started:
+def plugin() -> Iterator[Plugin]:
+    with running_plugin("docker") as started:
         yield started
 
 
@@ -133,7 +124,7 @@ REPLACES: list[tuple[dict[str, Any], str]] = [
     ("change", "path"), REPLACES, ids=[f"{path} {index}" for index, (_, path) in enumerate(REPLACES)]
 )
 def test_a_change_replaces_the_container_and_deletes_the_old_one_first(
-    plugin: DockerPlugin, change: dict[str, Any], path: str
+    plugin: Plugin, change: dict[str, Any], path: str
 ) -> None:
     made, given = container()
     difference = plugin.diff(made, program(made, **change))
@@ -165,7 +156,7 @@ UPDATES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("change", "path"), UPDATES, ids=[f"{path} {index}" for index, (_, path) in enumerate(UPDATES)]
 )
-def test_a_change_is_an_update_of_the_container(plugin: DockerPlugin, change: dict[str, Any], path: str) -> None:
+def test_a_change_is_an_update_of_the_container(plugin: Plugin, change: dict[str, Any], path: str) -> None:
     made, _ = container()
     difference = plugin.diff(made, program(made, **change))
     assert difference.replaces == ()
@@ -196,31 +187,31 @@ def test_a_change_is_an_update_of_the_container(plugin: DockerPlugin, change: di
     ],
     ids=str,
 )
-def test_no_difference_is_seen(plugin: DockerPlugin, change: dict[str, Any]) -> None:
+def test_no_difference_is_seen(plugin: Plugin, change: dict[str, Any]) -> None:
     made, _ = container()
     assert plugin.diff(made, program(made, **change)) == NO_DIFFERENCE
 
 
-def test_memory_without_memory_swap_always_differs(plugin: DockerPlugin) -> None:
+def test_memory_without_memory_swap_always_differs(plugin: Plugin) -> None:
     made = recorded(CONTAINER)
     difference = plugin.diff(made, program(made))
     assert difference.updates == ("memorySwap",)
     assert difference.detail == {"memorySwap": "DELETE"}
 
 
-def test_capabilities_read_back_with_their_prefix(plugin: DockerPlugin) -> None:
+def test_capabilities_read_back_with_their_prefix(plugin: Plugin) -> None:
     made, given = container(capabilities={"adds": ["CAP_SETUID"], "drops": []})
     assert plugin.diff(made, {**given, "capabilities": {"adds": ["SETUID"]}}).replaces == ("capabilities",)
     assert plugin.diff(made, {**given, "capabilities": {"adds": ["CAP_SETUID"]}}) == NO_DIFFERENCE
 
 
-def test_a_port_chosen_by_the_engine_is_no_difference(plugin: DockerPlugin) -> None:
+def test_a_port_chosen_by_the_engine_is_no_difference(plugin: Plugin) -> None:
     made, given = container()
     del given["ports"][0]["external"]
     assert plugin.diff(made, given) == NO_DIFFERENCE
 
 
-def test_the_order_of_sets_is_no_difference(plugin: DockerPlugin) -> None:
+def test_the_order_of_sets_is_no_difference(plugin: Plugin) -> None:
     made, given = container(
         uploads=[UPLOAD, {"file": "/x", "content": "x"}],
         ports=[{**PORT, "protocol": "tcp"}, {"internal": 1, "external": 2, "ip": "127.0.0.1", "protocol": "tcp"}],
@@ -230,7 +221,7 @@ def test_the_order_of_sets_is_no_difference(plugin: DockerPlugin) -> None:
     assert plugin.diff(made, reordered) == NO_DIFFERENCE
 
 
-def test_a_duration_written_otherwise_than_go_does_differs(plugin: DockerPlugin) -> None:
+def test_a_duration_written_otherwise_than_go_does_differs(plugin: Plugin) -> None:
     """The engine's durations come back as Go prints them, so "60s" is never equal to what is read: write "1m0s"."""
     made, given = container(healthcheck={**HEALTHCHECK, "interval": "1m0s"})
     assert plugin.diff(made, {**given, "healthcheck": {**HEALTHCHECK, "interval": "60s"}}).updates == ("healthcheck",)
@@ -238,7 +229,7 @@ def test_a_duration_written_otherwise_than_go_does_differs(plugin: DockerPlugin)
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_a_stopped_container_is_replaced_only_when_it_has_ports(plugin: DockerPlugin, stopped: bool) -> None:
+def test_a_stopped_container_is_replaced_only_when_it_has_ports(plugin: Plugin, stopped: bool) -> None:
     made, given = container()
     made.outputs["mustRun"] = made.inputs["mustRun"] = False
     if stopped:
@@ -248,7 +239,7 @@ def test_a_stopped_container_is_replaced_only_when_it_has_ports(plugin: DockerPl
         assert plugin.diff(made, given).updates == ("mustRun",)
 
 
-def test_a_container_that_never_came_up_is_replaced(plugin: DockerPlugin) -> None:
+def test_a_container_that_never_came_up_is_replaced(plugin: Plugin) -> None:
     made, given = container()
     for name in ("networkDatas", "bridge", "exitCode"):
         del made.outputs[name]
@@ -267,7 +258,7 @@ def test_a_container_that_never_came_up_is_replaced(plugin: DockerPlugin) -> Non
     ],
 )
 def test_a_value_unknown_in_the_preview_replaces_the_container(
-    plugin: DockerPlugin, change: dict[str, Any], path: str
+    plugin: Plugin, change: dict[str, Any], path: str
 ) -> None:
     """By this a replaced volume or network takes its container with it."""
     made, _ = container()
@@ -294,7 +285,7 @@ def test_a_value_unknown_in_the_preview_replaces_the_container(
     ],
 )
 def test_any_change_replaces_networks_and_volumes(
-    plugin: DockerPlugin, type_name: str, change: dict[str, Any], path: str
+    plugin: Plugin, type_name: str, change: dict[str, Any], path: str
 ) -> None:
     made = recorded(type_name)
     difference = plugin.diff(made, program(made, **change))
@@ -303,7 +294,7 @@ def test_any_change_replaces_networks_and_volumes(
 
 
 @pytest.mark.parametrize("type_name", [NETWORK, VOLUME])
-def test_a_new_name_replaces_without_deleting_first(plugin: DockerPlugin, type_name: str) -> None:
+def test_a_new_name_replaces_without_deleting_first(plugin: Plugin, type_name: str) -> None:
     made = recorded(type_name)
     difference = plugin.diff(made, program(made, name="other"))
     assert difference.replaces == ("name",)
@@ -311,19 +302,19 @@ def test_a_new_name_replaces_without_deleting_first(plugin: DockerPlugin, type_n
 
 
 @pytest.mark.parametrize("type_name", [NETWORK, VOLUME, CONTAINER])
-def test_recorded_resources_are_unchanged(plugin: DockerPlugin, type_name: str) -> None:
+def test_recorded_resources_are_unchanged(plugin: Plugin, type_name: str) -> None:
     made = recorded(type_name) if type_name != CONTAINER else container()[0]
     assert plugin.diff(made, program(made)) == NO_DIFFERENCE
 
 
 @pytest.mark.parametrize("type_name", [NETWORK, VOLUME, CONTAINER])
-def test_check_fills_in_the_vendors_defaults(plugin: DockerPlugin, type_name: str) -> None:
+def test_check_fills_in_the_vendors_defaults(plugin: Plugin, type_name: str) -> None:
     made = recorded(type_name)
     checked, _ = plugin.check(type_name, program(made))
     assert checked == made.inputs
 
 
-def test_check_fills_in_every_default_of_a_bare_container(plugin: DockerPlugin) -> None:
+def test_check_fills_in_every_default_of_a_bare_container(plugin: Plugin) -> None:
     checked, _ = plugin.check(CONTAINER, {"image": "x", "name": "n", "ports": [{"internal": 1}], "healthcheck": {}})
     assert checked["__defaults"] == [
         "containerReadRefreshTimeoutMilliseconds",
@@ -340,7 +331,7 @@ def test_check_fills_in_every_default_of_a_bare_container(plugin: DockerPlugin) 
 
 
 @pytest.mark.parametrize("type_name", [NETWORK, VOLUME, CONTAINER])
-def test_a_name_is_made_up_and_kept(plugin: DockerPlugin, type_name: str) -> None:
+def test_a_name_is_made_up_and_kept(plugin: Plugin, type_name: str) -> None:
     given = {"image": "x"} if type_name == CONTAINER else {}
     first, _ = plugin.check(type_name, given)
     assert first["name"].startswith("logical-")
@@ -352,7 +343,7 @@ def test_a_name_is_made_up_and_kept(plugin: DockerPlugin, type_name: str) -> Non
     assert other["name"] != first["name"]
 
 
-def test_a_made_up_name_lets_a_network_be_replaced_without_deleting_first(plugin: DockerPlugin) -> None:
+def test_a_made_up_name_lets_a_network_be_replaced_without_deleting_first(plugin: Plugin) -> None:
     made = recorded(NETWORK)
     made.inputs["__defaults"].append("name")
     changed = program(made, internal=True)
@@ -362,7 +353,7 @@ def test_a_made_up_name_lets_a_network_be_replaced_without_deleting_first(plugin
     assert not difference.deletes_first
 
 
-def test_images(plugin: DockerPlugin) -> None:
+def test_images(plugin: Plugin) -> None:
     inputs = {"name": "redis:8", "keepLocally": True, "__defaults": []}
     outputs = {"id": "sha256:1redis:8", "imageId": "sha256:1", "name": "redis:8", "keepLocally": True, "repoDigest": ""}
     made = Made(REMOTE_IMAGE, "sha256:1redis:8", inputs, outputs)
@@ -401,7 +392,7 @@ def test_images(plugin: DockerPlugin) -> None:
     ],
 )
 def test_what_is_not_covered_or_wrong_is_refused_by_name(
-    plugin: DockerPlugin, type_name: str, inputs: dict[str, Any], path: str
+    plugin: Plugin, type_name: str, inputs: dict[str, Any], path: str
 ) -> None:
     with pytest.raises(Refused) as refusal:
         plugin.check(type_name, inputs)
@@ -410,12 +401,12 @@ def test_what_is_not_covered_or_wrong_is_refused_by_name(
     assert f"'{path}'" in str(refusal.value)
 
 
-def test_another_resource_type_is_refused_by_name(plugin: DockerPlugin) -> None:
+def test_another_resource_type_is_refused_by_name(plugin: Plugin) -> None:
     with pytest.raises(Refused, match="docker:index/service:Service is not covered"):
         plugin.check("docker:index/service:Service", {})
 
 
-def test_refusals_quote_no_value(plugin: DockerPlugin) -> None:
+def test_refusals_quote_no_value(plugin: Plugin) -> None:
     canary = "canary-4711"
     upload = {"file": "/x", "content": canary, "permissions": canary}
     with pytest.raises(Refused) as refusal:
@@ -423,7 +414,7 @@ def test_refusals_quote_no_value(plugin: DockerPlugin) -> None:
     assert canary not in str(refusal.value)
 
 
-def test_secrets_stay_secret_in_inputs_and_outputs(plugin: DockerPlugin) -> None:
+def test_secrets_stay_secret_in_inputs_and_outputs(plugin: Plugin) -> None:
     given = {"image": "x", "name": "n", "envs": ["B=1", "A=2"], "uploads": [UPLOAD, {"file": "/s", "content": "s"}]}
     secrets = frozenset({("uploads", 1, "content"), ("envs", 0)})
     _, still_secret = plugin.check(CONTAINER, given, secrets=secrets)
@@ -432,7 +423,7 @@ def test_secrets_stay_secret_in_inputs_and_outputs(plugin: DockerPlugin) -> None
     assert planned.secrets == {("uploads", 1, "content"), ("envs",)}, "a set's order may change: all of it is secret"
 
 
-def test_a_preview_foretells_what_it_can(plugin: DockerPlugin) -> None:
+def test_a_preview_foretells_what_it_can(plugin: Plugin) -> None:
     made = recorded(CONTAINER)
     planned = plugin.create(CONTAINER, program(made), preview=True).outputs
     assert planned["networkDatas"] is UNKNOWN
@@ -446,7 +437,7 @@ def test_a_preview_foretells_what_it_can(plugin: DockerPlugin) -> None:
     assert planned.keys() == made.outputs.keys()
 
 
-def test_unknown_inputs_are_accepted_in_a_preview(plugin: DockerPlugin) -> None:
+def test_unknown_inputs_are_accepted_in_a_preview(plugin: Plugin) -> None:
     given = {"image": UNKNOWN, "mounts": [{**MOUNT, "source": UNKNOWN}], "uploads": UNKNOWN, "envs": [UNKNOWN, "A=1"]}
     planned = plugin.create(CONTAINER, given, preview=True).outputs
     assert planned["uploads"] is UNKNOWN
@@ -474,20 +465,20 @@ def test_durations_are_printed_as_go_prints_them(written: str, printed: str) -> 
     assert format_duration(parse_duration(printed)) == printed
 
 
-def test_it_says_which_version_it_stands_in_for(plugin: DockerPlugin) -> None:
+def test_it_says_which_version_it_stands_in_for(plugin: Plugin) -> None:
     assert plugin.version() == "5.2.0"
 
 
 @pytest.mark.parametrize(
     "settings", [{"host": "ssh://user@host"}, {"registryAuth": []}, {"context": "other"}, {"certPath": "/x"}]
 )
-def test_settings_that_are_not_covered_are_refused_by_name(plugin: DockerPlugin, settings: dict[str, Any]) -> None:
+def test_settings_that_are_not_covered_are_refused_by_name(plugin: Plugin, settings: dict[str, Any]) -> None:
     with pytest.raises(Refused, match=next(iter(settings))) as refusal:
         plugin.check_settings(settings)
     assert refusal.value.properties == tuple(settings)
 
 
-def test_an_engine_that_is_not_there(plugin: DockerPlugin) -> None:
+def test_an_engine_that_is_not_there(plugin: Plugin) -> None:
     host = "unix:///nonexistent/docker.sock"
     with pytest.raises(Refused, match=r"^failed to connect to any docker daemon: unix:///nonexistent/docker\.sock"):
         plugin.configure({"host": host})
@@ -498,14 +489,14 @@ def test_an_engine_that_is_not_there(plugin: DockerPlugin) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_on_a_signal(number: signal.Signals) -> None:
-    with running_plugin() as started:
+    with running_plugin("docker") as started:
         assert started.version() == "5.2.0"
         started.process.send_signal(number)
         assert started.process.wait(timeout=10) == 0
 
 
 def test_it_ends_with_the_engine() -> None:
-    with running_plugin() as started:
+    with running_plugin("docker") as started:
         assert started.process.stdin is not None
         started.process.stdin.close()
         assert started.process.wait(timeout=10) == 0

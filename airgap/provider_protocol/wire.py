@@ -1,8 +1,7 @@
 """Turns the engine's protobuf structs into Python values and back.
 
 Secrets travel as marked objects. Inside this provider they are plain values beside a set of the paths that are secret,
-so that
-no operation can forget to unwrap one, and every answer wraps them again.
+so that no operation can forget to unwrap one, and every answer wraps them again.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,17 +1,20 @@
-"""What every resource type of this provider offers to the server."""
+"""What every resource type of a provider offers to the server."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from airgap.docker_provider.difference import Difference, differences
-from airgap.docker_provider.engine import Engine
-from airgap.docker_provider.properties import Kind, Property, shape_output, text
-from airgap.docker_provider.wire import UNKNOWN
+from airgap.provider_protocol.difference import Difference, differences
+from airgap.provider_protocol.errors import CheckError
+from airgap.provider_protocol.properties import Property, shape_output
+from airgap.provider_protocol.secrecy import output_secrets
+from airgap.provider_protocol.wire import UNKNOWN, Path
+
+Connection = TypeVar("Connection")
 
 
 @dataclass(frozen=True)
@@ -22,21 +25,23 @@ class Record:
     outputs: dict[str, Any]
 
 
-class ResourceType(ABC):
+class ResourceType(ABC, Generic[Connection]):
     """One resource type. `inputs` are plain values, checked and without `__defaults`; outputs are plain values too."""
 
     type_name: ClassVar[str]
     properties: ClassVar[Mapping[str, Property]]
     output_only: ClassVar[Mapping[str, Any]]
-    """Outputs that are no inputs, with what they show when the engine says nothing."""
-    from_engine: ClassVar[frozenset[str]]
+    """Outputs that are no inputs, with what they show when nothing is known of them."""
+    computed_outputs: ClassVar[frozenset[str]]
     """Those of `output_only` that a preview cannot know."""
-    named_automatically: ClassVar[bool]
-    """Whether a missing `name` is made up from the resource's logical name."""
+    name_property: ClassVar[str] = ""
+    """The property that is made up from the resource's logical name when it is missing; empty: none is."""
+    longest_name: ClassVar[int] = 255
+    """How many characters a made-up name may have."""
     deletes_before_replacing: ClassVar[bool] = False
 
     @abstractmethod
-    def create(self, engine: Engine, inputs: Mapping[str, Any], cancelled: threading.Event) -> Record:
+    def create(self, connection: Connection, inputs: Mapping[str, Any], cancelled: threading.Event) -> Record:
         """Make the resource.
 
         Raises ProviderError: it was not made.
@@ -44,20 +49,23 @@ class ResourceType(ABC):
         """
 
     @abstractmethod
-    def read(self, engine: Engine, identifier: str, outputs: Mapping[str, Any]) -> Record | None:
+    def read(self, connection: Connection, identifier: str, outputs: Mapping[str, Any]) -> Record | None:
         """The resource as it is, or None if it is gone. `outputs` are the recorded ones (empty for an import)."""
 
     @abstractmethod
-    def delete(self, engine: Engine, identifier: str, outputs: Mapping[str, Any]) -> None:
+    def delete(
+        self, connection: Connection, identifier: str, outputs: Mapping[str, Any], cancelled: threading.Event
+    ) -> None:
         """Remove the resource; one that is gone already is no error."""
 
     def update(
         self,
-        engine: Engine,
+        connection: Connection,
         identifier: str,
         outputs: Mapping[str, Any],
         inputs: Mapping[str, Any],
         changed: frozenset[str],
+        cancelled: threading.Event,
     ) -> dict[str, Any]:
         """Change the resource; `changed` names the top-level properties that differ. Returns the new outputs."""
         return self.planned_update(outputs, inputs, changed)
@@ -70,13 +78,26 @@ class ResourceType(ABC):
         """Whether a replacement must delete the old one first: two of the same explicit name cannot exist at once."""
         if self.deletes_before_replacing:
             return True
-        if not self.named_automatically or "name" in inputs.get("__defaults", []):
+        name = self.name_property
+        if not name or name in inputs.get("__defaults", []):
             return False
-        return inputs.get("name") is not UNKNOWN and old_inputs.get("name") == inputs.get("name")
+        return inputs.get(name) is not UNKNOWN and old_inputs.get(name) == inputs.get(name)
+
+    def fit_name(self, name: str) -> str:
+        """A made-up name in the form that this type's names must have."""
+        return name
+
+    def refusals(self, inputs: Mapping[str, Any]) -> Iterator[CheckError]:
+        """What is wrong with inputs whose properties are each right on their own. Unknown values are not judged."""
+        yield from ()
+
+    def secret_outputs(self, paths: Iterable[Path]) -> frozenset[Path]:
+        """The output paths to mark as secret, given those of the inputs."""
+        return output_secrets(paths, self.properties)
 
     def planned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The outputs that a preview can foretell: the inputs, and UNKNOWN for what the engine will supply."""
-        outputs: dict[str, Any] = {"id": UNKNOWN, **self.output_only, **dict.fromkeys(self.from_engine, UNKNOWN)}
+        """The outputs that a preview can foretell: the inputs, and UNKNOWN for what is supplied at creation."""
+        outputs: dict[str, Any] = {"id": UNKNOWN, **self.output_only, **dict.fromkeys(self.computed_outputs, UNKNOWN)}
         for name, rule in self.properties.items():
             if name in inputs:
                 outputs[name] = shape_output(inputs[name], rule)
@@ -85,7 +106,7 @@ class ResourceType(ABC):
         return outputs
 
     def absent_outputs(self) -> dict[str, Any]:
-        """All outputs as they are when neither the program nor the engine says anything."""
+        """All outputs as they are when neither the program nor the service says anything."""
         return {**self.output_only, **{name: rule.absent for name, rule in self.properties.items()}}
 
     def planned_update(
@@ -97,30 +118,6 @@ class ResourceType(ABC):
             rule = self.properties[name]
             planned[name] = shape_output(inputs[name], rule) if name in inputs else rule.absent
         return planned
-
-
-def labels_rule(**rules: Any) -> Property:
-    """The property `labels`, a set of objects with `label` and `value`."""
-    return Property(
-        Kind.OBJECTS,
-        replaces=True,
-        fields={
-            "label": text(required=True, replaces=True, absent=""),
-            "value": text(required=True, replaces=True, absent=""),
-        },
-        identity=("label",),
-        **rules,
-    )
-
-
-def labels_to_map(labels: list[Mapping[str, str]]) -> dict[str, str]:
-    """The labels as the engine takes them."""
-    return {entry["label"]: entry["value"] for entry in labels}
-
-
-def labels_from_map(labels: Mapping[str, str] | None) -> list[dict[str, str]]:
-    """The engine's labels as outputs show them, sorted by name."""
-    return [{"label": name, "value": value} for name, value in sorted((labels or {}).items())]
 
 
 def in_recorded_order(objects: list[dict[str, Any]], recorded: Any, identity: tuple[str, ...]) -> list[dict[str, Any]]:

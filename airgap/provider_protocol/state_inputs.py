@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from airgap.docker_provider.difference import differences, is_zero
-from airgap.docker_provider.properties import Kind, Property
+from airgap.provider_protocol.difference import differences, is_zero
+from airgap.provider_protocol.properties import Kind, Property
 
 
 def inputs_of_state(

@@ -3,24 +3,21 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airgap.docker_provider.properties import Kind, Property
-from airgap.docker_provider.wire import Path
-
-_KEPT_IN_PLACE = frozenset({"uploads"})
+from airgap.provider_protocol.properties import Kind, Property
+from airgap.provider_protocol.wire import Path
 
 
 def output_secrets(paths: Iterable[Path], properties: Mapping[str, Property]) -> frozenset[Path]:
     """The output paths to mark as secret.
 
     Outputs may list a set in another order than the inputs, so a secret inside one makes the whole property secret;
-    only
-    `uploads`, which come back exactly as they were given, keep their secrets entry by entry.
+    only a property whose entries are kept in place has secrets entry by entry.
     """
     marked = set()
     for path in paths:
         name = str(path[0])
         rule = properties.get(name)
-        whole = rule is not None and rule.kind in (Kind.SET, Kind.OBJECTS) and name not in _KEPT_IN_PLACE
+        whole = rule is not None and rule.kind in (Kind.SET, Kind.OBJECTS) and not rule.kept_in_place
         marked.add((name,) if whole else path)
     return _outermost(marked)
 

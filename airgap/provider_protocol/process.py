@@ -8,11 +8,12 @@ import stat
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
 
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from airgap.docker_provider.server import DockerProvider
+from airgap.provider_protocol.server import Provider
 
 _THREADS = 128  # the engine runs many operations at once, and one that waits for health keeps its thread
 _MESSAGE_BYTES = 400 * 1024 * 1024  # as Pulumi's own plugins allow
@@ -34,9 +35,8 @@ def _await_end() -> None:
     ended.wait()
 
 
-def main() -> None:
+def serve(provider: Provider[Any]) -> NoReturn:
     """Serve on a free port of the loopback address, print the port, and end with the engine."""
-    provider = DockerProvider()
     limits = [("grpc.max_receive_message_length", _MESSAGE_BYTES), ("grpc.max_send_message_length", _MESSAGE_BYTES)]
     server = grpc.server(ThreadPoolExecutor(max_workers=_THREADS), options=limits)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
@@ -47,5 +47,5 @@ def main() -> None:
     _await_end()
     provider.cancel()
     server.stop(grace=1.0).wait()
-    # Not sys.exit: that would wait for threads which wait for the Docker engine.
+    # Not sys.exit: that would wait for threads which wait for the service.
     os._exit(0)

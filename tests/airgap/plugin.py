@@ -1,4 +1,4 @@
-"""Drives the Docker stand-in over gRPC as the Pulumi engine does, without the CLI: milliseconds instead of seconds."""
+"""Drives a stand-in plugin over gRPC as the Pulumi engine does, without the CLI: milliseconds instead of seconds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
-from airgap.docker_provider.wire import Path as PropertyPath
-from airgap.docker_provider.wire import decode, encode
+from airgap.provider_protocol.wire import Path as PropertyPath
+from airgap.provider_protocol.wire import decode, encode
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTAINER = "docker:index/container:Container"
-NETWORK = "docker:index/network:Network"
-VOLUME = "docker:index/volume:Volume"
-REMOTE_IMAGE = "docker:index/remoteImage:RemoteImage"
 
 
 class Refused(Exception):
@@ -65,7 +61,7 @@ class Difference:
 NO_DIFFERENCE = Difference((), (), False, {})
 
 
-class DockerPlugin:
+class Plugin:
     """A running plugin."""
 
     def __init__(self, process: subprocess.Popen[str], stub: provider_pb2_grpc.ResourceProviderStub) -> None:
@@ -77,6 +73,16 @@ class DockerPlugin:
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         self._inputs(self.stub.CheckConfig(provider_pb2.CheckRequest(news=encode(settings))))
+
+    def call(self, token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a function."""
+        answer = self._call(self.stub.Invoke, provider_pb2.InvokeRequest(tok=token, args=encode(arguments)))
+        if answer.failures:
+            raise Refused(
+                "; ".join(failure.reason for failure in answer.failures),
+                tuple(failure.property for failure in answer.failures),
+            )
+        return decode(getattr(answer, "return"))[0]
 
     def version(self) -> str:
         return str(self.stub.GetPluginInfo(empty_pb2.Empty()).version)
@@ -190,11 +196,11 @@ def _urn(type_name: str) -> str:
 
 
 @contextmanager
-def running_plugin() -> Iterator[DockerPlugin]:
-    """Start the plugin as Pulumi does and end it afterwards by closing its standard input."""
+def running_plugin(name: str, environment: Mapping[str, str] | None = None) -> Iterator[Plugin]:
+    """Start the stand-in `name` (docker, aws) as Pulumi does and end it afterwards by closing its standard input."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "airgap.docker_provider", "127.0.0.1:0"],
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        [sys.executable, "-P", "-m", f"airgap.{name}_provider", "127.0.0.1:0"],
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **(environment or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -204,7 +210,7 @@ def running_plugin() -> Iterator[DockerPlugin]:
     port = int(process.stdout.readline())
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
-            yield DockerPlugin(process, provider_pb2_grpc.ResourceProviderStub(channel))
+            yield Plugin(process, provider_pb2_grpc.ResourceProviderStub(channel))
         finally:
             process.stdin.close()
             process.wait(timeout=10)

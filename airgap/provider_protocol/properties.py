@@ -1,13 +1,13 @@
 """What a property is: its kind, its default, what a change of it means; and checking inputs against that."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from airgap.docker_provider.errors import CheckError
-from airgap.docker_provider.wire import UNKNOWN, Path, render_path
+from airgap.provider_protocol.errors import CheckError
+from airgap.provider_protocol.wire import UNKNOWN, Path, render_path
 
 
 class Kind(Enum):
@@ -15,6 +15,7 @@ class Kind(Enum):
 
     STRING = "a string"
     INTEGER = "a whole number"
+    NUMBER = "a number"
     BOOLEAN = "true or false"
     LIST = "a list of strings"
     SET = "a list of strings (order does not matter)"
@@ -28,13 +29,18 @@ class Property:
     """One input property.
 
     `replaces`: a change needs a new resource; otherwise it is an update.
-    `computed`: the engine supplies a value when none is given, so taking the property out of a program is no
+    `computed`: the service supplies a value when none is given, so taking the property out of a program is no
     difference.
     `default`: filled into the inputs when absent and listed in `__defaults`, as the vendor does with every default that
     is not zero.
-    `absent`: what the outputs show when neither the program nor the engine says anything.
+    `absent`: what the outputs show when neither the program nor the service says anything.
     `identity`: names of the fields by which an object of a set is found again (with one field changed it is still the
-    same object).
+    same object); without any, all fields are.
+    `kept_in_place`: the outputs list the objects in the very order of the inputs.
+    `maximum`, `minimum`: the bounds of a number, both included.
+    `choices`: the only values there are.
+    `refusal`: says what is wrong with a value, or nothing; it must not quote what may be secret.
+    `meaning`: turns values that mean the same into the same (JSON, for example, whatever its spaces).
     """
 
     kind: Kind
@@ -47,6 +53,11 @@ class Property:
     identity: tuple[str, ...] = ()
     pattern: str = ""
     minimum: int | None = None
+    maximum: int | None = None
+    choices: frozenset[str] = frozenset()
+    kept_in_place: bool = False
+    refusal: Callable[[Any], str] | None = None
+    meaning: Callable[[Any], Any] | None = None
 
 
 def text(**rules: Any) -> Property:
@@ -57,6 +68,11 @@ def text(**rules: Any) -> Property:
 def number(**rules: Any) -> Property:
     """A property that is a whole number."""
     return Property(Kind.INTEGER, **rules)
+
+
+def fraction(**rules: Any) -> Property:
+    """A property that is a number, whole or not."""
+    return Property(Kind.NUMBER, **rules)
 
 
 def flag(**rules: Any) -> Property:
@@ -83,7 +99,7 @@ def _check_object(
             raise CheckError(
                 render_path((*path, name)),
                 f"{resource_type}: the property '{render_path((*path, name))}' is not covered by this stand-in for "
-                "pulumi-resource-docker 5.2.0; leave it out or install the vendor's plugin",
+                "the vendor's plugin; leave it out or install the vendor's plugin",
             )
         checked[name] = _check_value(value, properties[name], resource_type, (*path, name))
     defaulted = []
@@ -108,15 +124,15 @@ def _check_value(value: Any, rule: Property, resource_type: str, path: Path) -> 
     match rule.kind:
         case Kind.STRING:
             return _check_scalar(_as_text(value), rule, resource_type, path)
-        case Kind.INTEGER | Kind.BOOLEAN:
+        case Kind.INTEGER | Kind.NUMBER | Kind.BOOLEAN:
             return _check_scalar(value, rule, resource_type, path)
         case Kind.LIST | Kind.SET:
             items = _require(value, list, rule, resource_type, path)
-            return [_check_text(item, resource_type, (*path, index)) for index, item in enumerate(items)]
+            return [_check_text(item, rule, resource_type, (*path, index)) for index, item in enumerate(items)]
         case Kind.MAP:
             entries = _require(value, dict, rule, resource_type, path)
             return {
-                key: _check_text(item, resource_type, (*path, key))
+                key: _check_text(item, rule, resource_type, (*path, key))
                 for key, item in entries.items()
                 if key != "__defaults"
             }
@@ -133,8 +149,10 @@ def _check_value(value: Any, rule: Property, resource_type: str, path: Path) -> 
             return checked
 
 
-def _check_text(value: Any, resource_type: str, path: Path) -> Any:
-    return value if value is UNKNOWN else _check_scalar(_as_text(value), Property(Kind.STRING), resource_type, path)
+def _check_text(value: Any, rule: Property, resource_type: str, path: Path) -> Any:
+    """Check one string of a list or map: what the rule says of values holds for each of them."""
+    each = replace(rule, kind=Kind.STRING)
+    return value if value is UNKNOWN else _check_scalar(_as_text(value), each, resource_type, path)
 
 
 def _as_text(value: Any) -> Any:
@@ -145,16 +163,30 @@ def _as_text(value: Any) -> Any:
 
 
 def _check_scalar(value: Any, rule: Property, resource_type: str, path: Path) -> Any:
-    right_type: dict[Kind, type[Any]] = {Kind.STRING: str, Kind.INTEGER: int, Kind.BOOLEAN: bool}
-    if not isinstance(value, right_type[rule.kind]) or (rule.kind is Kind.INTEGER and isinstance(value, bool)):
+    right_types: dict[Kind, tuple[type[Any], ...]] = {
+        Kind.STRING: (str,),
+        Kind.INTEGER: (int,),
+        Kind.NUMBER: (int, float),
+        Kind.BOOLEAN: (bool,),
+    }
+    if not isinstance(value, right_types[rule.kind]) or (isinstance(value, bool) and rule.kind is not Kind.BOOLEAN):
         raise _wrong_kind(rule, resource_type, path)
-    if rule.pattern and not re.fullmatch(rule.pattern, value):
+    if reason := _wrong_value(value, rule):
         name = render_path(path)
-        raise CheckError(name, f"{resource_type}: the property '{name}' does not match {rule.pattern}")
-    if rule.minimum is not None and value < rule.minimum:
-        name = render_path(path)
-        raise CheckError(name, f"{resource_type}: the property '{name}' must be at least {rule.minimum}")
+        raise CheckError(name, f"{resource_type}: the property '{name}' {reason}")
     return value
+
+
+def _wrong_value(value: Any, rule: Property) -> str:
+    if rule.pattern and not re.fullmatch(rule.pattern, value):
+        return f"does not match {rule.pattern}"
+    if rule.minimum is not None and value < rule.minimum:
+        return f"must be at least {rule.minimum}"
+    if rule.maximum is not None and value > rule.maximum:
+        return f"must be at most {rule.maximum}"
+    if rule.choices and value not in rule.choices:
+        return f"must be one of: {', '.join(sorted(rule.choices))}"
+    return rule.refusal(value) if rule.refusal else ""
 
 
 def _require(value: Any, right_type: type, rule: Property, resource_type: str, path: Path) -> Any:

@@ -9,7 +9,10 @@ class ProviderError(Exception):
 
 
 class CheckError(Exception):
-    """An input is refused before anything is done. `property_path` is like `uploads[0].file`."""
+    """An input is refused before anything is done.
+
+    `property_path` is like `uploads[0].file`; empty: the whole resource.
+    """
 
     def __init__(self, property_path: str, reason: str) -> None:
         super().__init__(reason)

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import NoReturn, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import any_pb2, empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
-from airgap.docker_provider import VERSION
-from airgap.docker_provider.configuration import check_settings, daemon_check_wanted
-from airgap.docker_provider.container import Container
-from airgap.docker_provider.difference import Change, Difference
-from airgap.docker_provider.engine import Engine, describe_failure
-from airgap.docker_provider.errors import CheckError, InitializationError, ProviderError
-from airgap.docker_provider.naming import automatic_name
-from airgap.docker_provider.network import Network
-from airgap.docker_provider.properties import check_inputs, without_defaults_lists
-from airgap.docker_provider.remote_image import RemoteImage
-from airgap.docker_provider.resource import ResourceType
-from airgap.docker_provider.secrecy import input_secrets, output_secrets
-from airgap.docker_provider.state_inputs import inputs_of_state
-from airgap.docker_provider.volume import Volume
-from airgap.docker_provider.wire import decode, encode, render_path
+from airgap.provider_protocol.difference import Change, Difference
+from airgap.provider_protocol.errors import CheckError, InitializationError, ProviderError
+from airgap.provider_protocol.naming import automatic_name
+from airgap.provider_protocol.properties import check_inputs, without_defaults_lists
+from airgap.provider_protocol.resource import Connection, ResourceType
+from airgap.provider_protocol.secrecy import input_secrets
+from airgap.provider_protocol.state_inputs import inputs_of_state
+from airgap.provider_protocol.wire import decode, encode, render_path
 
-_RESOURCE_TYPES: Mapping[str, ResourceType] = {
-    kind.type_name: kind for kind in (Network(), Volume(), Container(), RemoteImage())
-}
 _KINDS = {
     (Change.ADD, False): provider_pb2.PropertyDiff.ADD,
     (Change.ADD, True): provider_pb2.PropertyDiff.ADD_REPLACE,
@@ -41,12 +32,49 @@ _KINDS = {
 Answer = TypeVar("Answer")
 
 
-class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
-    """Answers the engine. It keeps nothing but the connection to the Docker engine."""
+class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Connection]):
+    """Answers the engine.
 
-    def __init__(self) -> None:
-        self._engine = Engine()
+    `name` and `version` are those of the vendor's plugin that it stands in for, for example docker and 5.2.0.
+    """
+
+    def __init__(self, name: str, version: str, resource_types: Iterable[ResourceType[Connection]]) -> None:
+        self._name = name
+        self._version = version
+        self._resource_types = {kind.type_name: kind for kind in resource_types}
         self._cancelled = threading.Event()
+
+    @property
+    @abstractmethod
+    def connection(self) -> Connection:
+        """What resource types work with. It is asked for at every operation."""
+
+    @abstractmethod
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Refuse what is not covered. Raises CheckError."""
+
+    @abstractmethod
+    def connect(self, settings: Mapping[str, Any]) -> None:
+        """Take the settings. Raises CheckError or ProviderError: nothing can be done with them."""
+
+    @abstractmethod
+    def describe_failure(self, failure: Exception) -> str:
+        """One line for the user about any failure of an operation; it holds no secret."""
+
+    def complete(self, kind: ResourceType[Connection], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+        """The inputs with what the provider's settings add to them, and the names of the properties so filled in."""
+        return dict(inputs), set()
+
+    def call(self, token: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer of a function (getNetwork and the like).
+
+        Raises CheckError: it is not covered, or an argument is not.
+        """
+        raise CheckError("", f"the function {token} is not covered by {self._stand_in}")
+
+    @property
+    def _stand_in(self) -> str:
+        return f"this stand-in for pulumi-resource-{self._name} {self._version}"
 
     def Handshake(
         self, request: provider_pb2.ProviderHandshakeRequest, context: grpc.ServicerContext
@@ -56,7 +84,7 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
         """Says which plugin version this stands in for."""
-        return plugin_pb2.PluginInfo(version=VERSION)
+        return plugin_pb2.PluginInfo(version=self._version)
 
     def Attach(self, request: plugin_pb2.PluginAttach, context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Nothing to do: this provider never calls the engine back."""
@@ -68,7 +96,7 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         """Checks the provider's settings."""
         settings, _ = decode(request.news)
         try:
-            check_settings(settings)
+            self.check_settings(settings)
         except CheckError as refusal:
             return provider_pb2.CheckResponse(failures=[_failure(refusal)])
         return provider_pb2.CheckResponse(inputs=request.news)
@@ -86,49 +114,60 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(
         self, request: provider_pb2.ConfigureRequest, context: grpc.ServicerContext
     ) -> provider_pb2.ConfigureResponse:
-        """Takes the settings and, as the vendor does, finds out at once whether the Docker engine answers."""
+        """Takes the settings."""
         settings, _ = decode(request.args)
 
         def configure() -> provider_pb2.ConfigureResponse:
-            check_settings(settings)
-            host = settings.get("host")
-            self._engine = Engine(host if isinstance(host, str) else "")
-            if daemon_check_wanted(settings):
-                self._engine.client()
+            self.check_settings(settings)
+            self.connect(settings)
             return provider_pb2.ConfigureResponse(
                 acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
             )
 
-        return _answer(context, configure)
+        return self._answer(context, configure)
 
     def Invoke(self, request: provider_pb2.InvokeRequest, context: grpc.ServicerContext) -> provider_pb2.InvokeResponse:
-        """Functions (getNetwork and the like) are not covered."""
-        return _abort(
-            context, f"the function {request.tok} is not covered by this stand-in for pulumi-resource-docker {VERSION}"
-        )
+        """Calls a function."""
+        arguments, _ = decode(request.args)
+
+        def call() -> provider_pb2.InvokeResponse:
+            try:
+                found = encode(self.call(request.tok, arguments))
+            except CheckError as refusal:
+                return provider_pb2.InvokeResponse(failures=[_failure(refusal)])
+            answer = provider_pb2.InvokeResponse()
+            getattr(answer, "return").CopyFrom(found)  # the field's name is a word of Python's
+            return answer
+
+        return self._answer(context, call)
 
     def Check(self, request: provider_pb2.CheckRequest, context: grpc.ServicerContext) -> provider_pb2.CheckResponse:
         """Checks a resource's inputs and fills in its defaults."""
         news, secrets = decode(request.news)
         olds, _ = decode(request.olds)
         token = _token(request.urn)
-        kind = _RESOURCE_TYPES.get(token)
+        kind = self._resource_types.get(token)
         if kind is None:
-            refusal = CheckError("", _not_covered(token))
+            refusal = CheckError("", self._not_covered(token))
             return provider_pb2.CheckResponse(failures=[_failure(refusal)])
         try:
-            inputs = check_inputs(news, kind.properties, token)
-            if kind.named_automatically and "name" not in inputs:
-                name = automatic_name(request, olds)
+            completed, filled_in = self.complete(kind, news)
+            inputs = check_inputs(completed, kind.properties, token)
+            name_property = kind.name_property
+            if name_property and name_property not in inputs:
+                name = automatic_name(request, olds, name_property, kind.longest_name)
                 if name is None:
                     raise CheckError(
-                        "name", f"{token}: the property 'name' is missing and automatic naming is disabled: set it"
+                        name_property,
+                        f"{token}: the property '{name_property}' is missing and automatic naming is disabled: set it",
                     )
-                inputs["name"] = name
-                inputs["__defaults"] = sorted([*inputs["__defaults"], "name"])
+                inputs[name_property] = kind.fit_name(name)
+                filled_in.add(name_property)
+            inputs["__defaults"] = sorted({*inputs["__defaults"], *filled_in})
         except CheckError as refusal:
             return provider_pb2.CheckResponse(failures=[_failure(refusal)])
-        return provider_pb2.CheckResponse(inputs=encode(inputs, secrets))
+        failures = [_failure(refusal) for refusal in kind.refusals(inputs)]
+        return provider_pb2.CheckResponse(inputs=encode(inputs, secrets), failures=failures)
 
     def Diff(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """Says what differs between the recorded state and new inputs, and whether that needs a new resource."""
@@ -137,14 +176,14 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         inputs, _ = decode(request.news)
 
         def difference() -> provider_pb2.DiffResponse:
-            kind = _resource_type(request.urn)
+            kind = self._resource_type(request.urn)
             found = kind.difference(outputs, without_defaults_lists(inputs))
             return _diff_response(
                 [one for one in found if one.path[0] not in request.ignoreChanges],
                 kind.deletes_first(old_inputs, inputs),
             )
 
-        return _answer(context, difference)
+        return self._answer(context, difference)
 
     def Create(self, request: provider_pb2.CreateRequest, context: grpc.ServicerContext) -> provider_pb2.CreateResponse:
         """Makes a resource, or foretells its outputs in a preview."""
@@ -152,17 +191,17 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         inputs = without_defaults_lists(checked)
 
         def create() -> provider_pb2.CreateResponse:
-            kind = _resource_type(request.urn)
-            hidden = output_secrets(secrets, kind.properties)
+            kind = self._resource_type(request.urn)
+            hidden = kind.secret_outputs(secrets)
             if request.preview:
                 return provider_pb2.CreateResponse(properties=encode(kind.planned(inputs), hidden))
             try:
-                record = kind.create(self._engine, inputs, self._cancelled)
+                record = kind.create(self.connection, inputs, self._cancelled)
             except InitializationError as failure:
                 raise _MadeButNotUp(failure, encode(failure.outputs, hidden)) from failure
             return provider_pb2.CreateResponse(id=record.identifier, properties=encode(record.outputs, hidden))
 
-        return _answer(context, create)
+        return self._answer(context, create)
 
     def Read(self, request: provider_pb2.ReadRequest, context: grpc.ServicerContext) -> provider_pb2.ReadResponse:
         """Reads a resource again (refresh) or by its id (import). One that is gone has an empty id."""
@@ -170,18 +209,18 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         old_inputs, input_paths = decode(request.inputs)
 
         def read() -> provider_pb2.ReadResponse:
-            kind = _resource_type(request.urn)
-            record = kind.read(self._engine, request.id, outputs)
+            kind = self._resource_type(request.urn)
+            record = kind.read(self.connection, request.id, outputs)
             if record is None:
                 return provider_pb2.ReadResponse(id="")
             inputs = inputs_of_state(old_inputs, record.outputs, kind.properties)
             return provider_pb2.ReadResponse(
                 id=record.identifier,
-                properties=encode(record.outputs, output_secrets(output_paths | input_paths, kind.properties)),
+                properties=encode(record.outputs, kind.secret_outputs(output_paths | input_paths)),
                 inputs=encode(inputs, input_secrets(input_paths, old_inputs, inputs)),
             )
 
-        return _answer(context, read)
+        return self._answer(context, read)
 
     def Update(self, request: provider_pb2.UpdateRequest, context: grpc.ServicerContext) -> provider_pb2.UpdateResponse:
         """Changes a resource in place."""
@@ -190,30 +229,29 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         inputs = without_defaults_lists(checked)
 
         def update() -> provider_pb2.UpdateResponse:
-            kind = _resource_type(request.urn)
+            kind = self._resource_type(request.urn)
             changed = frozenset(str(one.path[0]) for one in kind.difference(outputs, inputs)) - frozenset(
                 request.ignoreChanges
             )
-            hidden = output_secrets(secrets, kind.properties)
+            hidden = kind.secret_outputs(secrets)
             if request.preview:
                 return provider_pb2.UpdateResponse(
                     properties=encode(kind.planned_update(outputs, inputs, changed), hidden)
                 )
-            return provider_pb2.UpdateResponse(
-                properties=encode(kind.update(self._engine, request.id, outputs, inputs, changed), hidden)
-            )
+            updated = kind.update(self.connection, request.id, outputs, inputs, changed, self._cancelled)
+            return provider_pb2.UpdateResponse(properties=encode(updated, hidden))
 
-        return _answer(context, update)
+        return self._answer(context, update)
 
     def Delete(self, request: provider_pb2.DeleteRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Removes a resource."""
         outputs, _ = decode(request.properties)
 
         def delete() -> empty_pb2.Empty:
-            _resource_type(request.urn).delete(self._engine, request.id, outputs)
+            self._resource_type(request.urn).delete(self.connection, request.id, outputs, self._cancelled)
             return empty_pb2.Empty()
 
-        return _answer(context, delete)
+        return self._answer(context, delete)
 
     def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Ends every wait, so that operations under way come back soon."""
@@ -224,24 +262,33 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         """End every wait."""
         self._cancelled.set()
 
+    def _not_covered(self, token: str) -> str:
+        covered = ", ".join(self._resource_types)
+        return f"{token} is not covered by {self._stand_in} (covered: {covered}); install the vendor's plugin"
+
+    def _resource_type(self, urn: str) -> ResourceType[Connection]:
+        token = _token(urn)
+        if token not in self._resource_types:
+            raise ProviderError(self._not_covered(token))
+        return self._resource_types[token]
+
+    def _answer(self, context: grpc.ServicerContext, operation: Callable[[], Answer]) -> Answer:
+        """Run one operation; a failure becomes one clear line."""
+        try:
+            return operation()
+        except _MadeButNotUp as failure:
+            message = str(failure)
+            detail = any_pb2.Any()
+            detail.Pack(failure.detail)
+            status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message, details=[detail])
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        except Exception as failure:
+            message = self.describe_failure(failure)
+        return _abort(context, message)
+
 
 def _token(urn: str) -> str:
     return urn.split("::")[2].rpartition("$")[2]
-
-
-def _not_covered(token: str) -> str:
-    covered = ", ".join(_RESOURCE_TYPES)
-    return (
-        f"{token} is not covered by this stand-in for pulumi-resource-docker {VERSION} (covered: {covered}); "
-        "install the vendor's plugin"
-    )
-
-
-def _resource_type(urn: str) -> ResourceType:
-    token = _token(urn)
-    if token not in _RESOURCE_TYPES:
-        raise ProviderError(_not_covered(token))
-    return _RESOURCE_TYPES[token]
 
 
 def _failure(refusal: CheckError) -> provider_pb2.CheckFailure:
@@ -270,21 +317,6 @@ class _MadeButNotUp(Exception):
         self.detail = provider_pb2.ErrorResourceInitFailed(
             id=failure.identifier, properties=outputs, reasons=[failure.reason]
         )
-
-
-def _answer(context: grpc.ServicerContext, operation: Callable[[], Answer]) -> Answer:
-    """Run one operation; a failure becomes one clear line."""
-    try:
-        return operation()
-    except _MadeButNotUp as failure:
-        message = str(failure)
-        detail = any_pb2.Any()
-        detail.Pack(failure.detail)
-        status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message, details=[detail])
-        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    except Exception as failure:
-        message = describe_failure(failure)
-    return _abort(context, message)
 
 
 def _abort(context: grpc.ServicerContext, message: str) -> NoReturn:

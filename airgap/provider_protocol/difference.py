@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from airgap.docker_provider.properties import Kind, Property
-from airgap.docker_provider.wire import UNKNOWN, Path, has_unknown
+from airgap.provider_protocol.properties import Kind, Property
+from airgap.provider_protocol.wire import UNKNOWN, Path, has_unknown
 
 
 class Change(Enum):
@@ -33,7 +33,7 @@ def differences(
     """All differences between the recorded `outputs` and the checked `inputs`, in the order of `properties`.
 
     Zero values ("", 0, false, empty lists and maps) and absence are the same, except that an explicit number or truth
-    value for a property which the engine would otherwise supply counts as said.
+    value for a property which the service would otherwise supply counts as said.
     """
     found: list[Difference] = []
     for name, rule in properties.items():
@@ -125,7 +125,8 @@ def _objects(old: list[Any], new: list[Any], rule: Property, path: Path) -> Iter
 
 
 def _identity(item: Mapping[str, Any], rule: Property) -> str:
-    return json.dumps([item.get(name) or rule.fields[name].default for name in rule.identity])
+    names = rule.identity or rule.fields
+    return json.dumps([canonical(item.get(name), rule.fields[name]) for name in names])
 
 
 def is_zero(value: Any) -> bool:
@@ -141,10 +142,13 @@ def canonical(value: Any, rule: Property) -> Any:
         return value
     if is_zero(value):
         return None
+    if rule.meaning:
+        return rule.meaning(value)
     if rule.kind is Kind.SET:
         return sorted(set(value))
     if rule.kind is Kind.OBJECT:
-        return _canonical_object(value, rule.fields)
+        said = _canonical_object(value, rule.fields)
+        return None if all(item is None for item in said.values()) else said
     if rule.kind is Kind.OBJECTS:
         return sorted(
             (_canonical_object(item, rule.fields) for item in value), key=lambda item: json.dumps(item, sort_keys=True)
