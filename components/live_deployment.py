@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .formation import Access, Member
+from .formation import Access
 from .topologies import CLUSTER, topology_of
+
+if TYPE_CHECKING:
+    from .formation.cluster import health as cluster_health
+    from .formation.replication import health as replication_health
 
 TIMEOUT_SECONDS = 300
 """How long formation, and whoever wants to stop a node, waits for a condition."""
 
 Progress = Callable[[str], None]
+
+NO_PASSWORDS = dict.fromkeys(("admin", "app", "sentinel"), "")
+"""For what asks no node."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +39,30 @@ class Forecast:
     handed_over: frozenset[str]
     memory_used: Mapping[str, int]
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "lines": list(self.lines),
+            "refusals": list(self.refusals),
+            "primaries": sorted(self.primaries),
+            "handed_over": sorted(self.handed_over),
+            "memory_used": dict(self.memory_used),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Forecast:
+        """The opposite of `to_dict`."""
+        return cls(
+            lines=tuple(values["lines"]),
+            refusals=tuple(values["refusals"]),
+            primaries=frozenset(values["primaries"]),
+            handed_over=frozenset(values["handed_over"]),
+            memory_used=dict(values["memory_used"]),
+        )
+
 
 class LiveDeployment(Protocol):
     """One deployment's live nodes. Failures are FormationErrors that name the node. Calls block."""
-
-    @property
-    def access(self) -> Access:
-        """How formation logs in."""
-        ...
-
-    @property
-    def redis_nodes(self) -> Sequence[Member]:
-        """Every Redis node that is part of the deployment and stays."""
-        ...
 
     def after(self, earlier: Mapping[str, Any]) -> LiveDeployment:
         """The same, on its way from an earlier record: members that only that one has are leaving."""
@@ -58,8 +76,12 @@ class LiveDeployment(Protocol):
         """What would be done now. ``joining``: the nodes among them that do not exist yet."""
         ...
 
-    def form(self, progress: Progress) -> dict[str, Any]:
-        """Form and verify; the results are those that the component has as outputs."""
+    def form(self, acl: Mapping[str, str], progress: Progress) -> dict[str, Any]:
+        """Form and verify, then put users and certificates in force; the results are those that the component has as
+        outputs.
+
+        ``acl``: user -> what follows ``ACL SETUSER <user>``, passwords as hashes only.
+        """
         ...
 
     def disband(self) -> None:
@@ -89,14 +111,30 @@ class LiveDeployment(Protocol):
         """Wait until the new node does its part again."""
         ...
 
+    def status(self) -> replication_health.Status | cluster_health.Status:
+        """What an operator wants to see at a glance."""
+        ...
+
+    def verify(self) -> str:
+        """Write a key as an application does, read it from a replica, delete it; returns what was done, in one line."""
+        ...
+
 
 def live_deployment(record: Mapping[str, Any], passwords: Mapping[str, str], ca_certificate: str) -> LiveDeployment:
-    """The deployment of a record, with what it takes to log in."""
+    """The deployment of a record, with what it takes to log in.
+
+    A record with a ``runner`` is that of nodes which this machine need not reach: see
+    :class:`remote_deployment.RemoteDeployment`.
+    """
+    if record.get("runner", {}).get("kind") == "ssm":
+        from .remote_deployment import RemoteDeployment
+
+        return RemoteDeployment(record)
     access = Access("admin", passwords["admin"], ca_certificate)
     if topology_of(record) == CLUSTER:
         from .live_cluster import LiveCluster
 
-        return LiveCluster(record, access)
+        return LiveCluster(record, access, passwords)
     from .live_replication import LiveReplication
 
     return LiveReplication(record, access, passwords)

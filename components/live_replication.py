@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .client_check import verify_replicated
 from .formation import Access, Member, Plan
-from .formation.replication import Observation, ReplicationTarget, form, observe, preview
+from .formation.access_control import put_in_force
+from .formation.replication import Observation, ReplicationTarget, form, health, observe, preview
 from .formation.replication.disband import disband
 from .formation.replication.observation import PRIMARY
 from .formation.replication.plan import plan_for_empty_deployment
@@ -25,14 +27,9 @@ class LiveReplication:
 
     def __init__(self, record: Mapping[str, Any], access: Access, passwords: Mapping[str, str]) -> None:
         self._record = record
-        self.access = access
+        self._access = access
         self._passwords = passwords
         self._target = replication_target(record, passwords)
-
-    @property
-    def redis_nodes(self) -> Sequence[Member]:
-        """Primary and replicas."""
-        return self._target.nodes
 
     def after(self, earlier: Mapping[str, Any]) -> LiveReplication:
         """With the nodes and Sentinels that only the earlier record has as leaving."""
@@ -42,7 +39,7 @@ class LiveReplication:
             "leaving_nodes": _missing(before.nodes, self._target.nodes),
             "leaving_sentinels": _missing(before.sentinels, self._target.sentinels),
         }
-        return LiveReplication(record, self.access, self._passwords)
+        return LiveReplication(record, self._access, self._passwords)
 
     def plan_for_new_nodes(self) -> Forecast:
         """Steps of a first formation."""
@@ -50,22 +47,23 @@ class LiveReplication:
 
     def forecast(self, joining: frozenset[str]) -> Forecast:
         """A node that does not exist yet is one that does not answer yet. Refusals are formation's to tell."""
-        found, observation = preview(self._target, self.access)
+        found, observation = preview(self._target, self._access)
         return _forecast(found, observation)
 
-    def form(self, progress: Progress) -> dict[str, Any]:
+    def form(self, acl: Mapping[str, str], progress: Progress) -> dict[str, Any]:
         """Results: ``primary`` and ``replicas``, addresses."""
-        report = form(self._target, self.access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+        report = form(self._target, self._access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+        put_in_force(self._target.nodes, self._access, acl)
         reach = {member.name: str(member.reach) for member in self._target.nodes}
         return {"primary": reach[report.primary], "replicas": [reach[replica] for replica in report.replicas]}
 
     def disband(self) -> None:
         """Let the Sentinels go before the nodes do."""
-        disband(self._target, self.access)
+        disband(self._target, self._access)
 
     def is_needed(self, name: str) -> bool:
         """By what Sentinels and nodes say."""
-        return is_formed(self._target, self.access, name)
+        return is_formed(self._target, self._access, name)
 
     def still_needed(self, name: str, host: str, port: int) -> str | None:
         """Formation has retired it, and waited for that."""
@@ -73,17 +71,26 @@ class LiveReplication:
 
     def next_to_stop(self, names: Sequence[str]) -> str:
         """Replicas, then the primary, then Sentinels."""
-        return stop_order(self._target, observe(self._target, self.access), names)[0]
+        return stop_order(self._target, observe(self._target, self._access), names)[0]
 
     def make_safe_to_stop(self, name: str, replaced: Sequence[str], progress: Progress) -> None:
         """Raises FormationTimeout naming what was missing."""
         make_safe_to_stop(
-            self._target, self.access, name, prefer=replaced, progress=progress, timeout_seconds=TIMEOUT_SECONDS
+            self._target, self._access, name, prefer=replaced, progress=progress, timeout_seconds=TIMEOUT_SECONDS
         )
 
     def wait_until_back(self, name: str, progress: Progress) -> None:
         """Raises FormationTimeout naming what was missing."""
-        wait_until_back(self._target, self.access, name, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+        wait_until_back(self._target, self._access, name, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+
+    def status(self) -> health.Status:
+        """Nodes, and what the Sentinels see."""
+        return health.status(self._target, observe(self._target, self._access))
+
+    def verify(self) -> str:
+        """Through Sentinel."""
+        app = Access("app", self._passwords["app"], self._access.ca_certificate)
+        return verify_replicated(self._target, self._access, app)
 
 
 def _forecast(found: Plan, observation: Observation | None) -> Forecast:
