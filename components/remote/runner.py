@@ -37,7 +37,7 @@ _LONGEST_SECONDS = 172_800
 _LOOKING_SECONDS = 1_800
 
 # Answers are looked for this often, in seconds; SSM and EC2, which say less, allow fewer questions than S3.
-_FOLLOW = wait_exponential(multiplier=0.25, exp_base=1.5, max=2)
+_FOLLOW = wait_exponential(multiplier=0.25, exp_base=1.5, max=1)
 _ASK_SSM_SECONDS = 3
 _ASK_EC2_SECONDS = 15
 _WAIT = wait_exponential(multiplier=1, exp_base=1.5, max=10)
