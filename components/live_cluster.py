@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from .client_check import verify_cluster
-from .formation import Access, Address, FormationRefused, Member, Plan
+from .formation import Access, Address, FormationError, FormationRefused, Member, Plan
 from .formation.access_control import put_in_force
 from .formation.cluster import ClusterTarget, Observation, Report, Shard, form, health, observe, preview
 from .formation.cluster.disband import disband
+from .formation.cluster.hand_over import hand_over
 from .formation.cluster.observation import PRIMARY
 from .formation.cluster.plan import plan_for_empty_deployment
 from .formation.cluster.safety import is_formed, make_safe_to_stop, still_owns_slots, stop_order, wait_until_back
-from .live_deployment import TIMEOUT_SECONDS, Forecast, Progress
+from .live_deployment import HAND_OVER_SECONDS, TIMEOUT_SECONDS, Forecast, Progress
 
 _ORDINALS = re.compile(r"(.+-redis-)(\d+-\d+)")
 
@@ -55,12 +56,7 @@ class LiveCluster:
 
     def form(self, acl: Mapping[str, str], progress: Progress) -> dict[str, Any]:
         """Results: ``shards``, for each shard its name, its slots, and the addresses of its primary and replicas."""
-        try:
-            report = form(self._target, self._access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
-        except FormationRefused:
-            if not self._take_in_those_left_behind():
-                raise
-            report = form(self._target, self._access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+        report = self._form(progress)
         put_in_force(self._target.members, self._access, acl)
         return {"shards": [_as_output(shard, report) for shard in self._target.shards]}
 
@@ -106,6 +102,28 @@ class LiveCluster:
         """Through a client that follows the slots."""
         app = Access("app", self._passwords["app"], self._access.ca_certificate)
         return verify_cluster(self._target, self._access, app)
+
+    def hand_over(self, name: str | None, progress: Progress) -> None:
+        """Within the shard of the replica. Raises HandOverFailed."""
+        if name is None:
+            raise FormationError("a cluster has a primary in every shard; name the replica that takes over")
+        hand_over(self._target, self._access, name, progress=progress, timeout_seconds=HAND_OVER_SECONDS)
+
+    def promote(self, name: str, progress: Progress) -> None:
+        """The shards of a cluster decide among themselves."""
+        raise FormationError(f"{name}: a cluster's nodes are not promoted by hand; hand over instead")
+
+    def rebalance(self, progress: Progress) -> None:
+        """Every shard gets its share of the slots."""
+        self._form(progress)
+
+    def _form(self, progress: Progress) -> Report:
+        try:
+            return form(self._target, self._access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+        except FormationRefused:
+            if not self._take_in_those_left_behind():
+                raise
+            return form(self._target, self._access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
 
     def _as_it_stands(self) -> ClusterTarget:
         """The target without the nodes that have not joined yet, and with those that have not left yet as leaving.
@@ -171,6 +189,7 @@ def _forecast(found: Plan, observation: Observation) -> Forecast:
     return Forecast(
         lines=tuple(found.describe()),
         refusals=found.refusals,
+        waits=found.waits,
         primaries=frozenset(node.name for node in primaries),
         handed_over=frozenset(node.name for node in primaries if node.node_id in followed),
         memory_used={node.name: node.memory_used for node in observation.nodes},

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 300
 """How long formation, and whoever wants to stop a node, waits for a condition."""
+HAND_OVER_SECONDS = 120
+"""How long an operator's hand-over within a cluster may take."""
 
 Progress = Callable[[str], None]
 
@@ -29,12 +31,13 @@ NO_PASSWORDS = dict.fromkeys(("admin", "app", "sentinel"), "")
 class Forecast:
     """What formation would do now.
 
-    ``lines`` say it; ``refusals`` say why it cannot be. ``handed_over``: the primaries that have a replica to hand over
-    to. ``primaries``: all of them. ``memory_used``: bytes by node.
+    ``lines`` say it; ``refusals`` say why it cannot be; ``waits``: what has to come true by itself. ``handed_over``:
+    the primaries that have a replica to hand over to. ``primaries``: all of them. ``memory_used``: bytes by node.
     """
 
     lines: tuple[str, ...]
     refusals: tuple[str, ...]
+    waits: tuple[str, ...]
     primaries: frozenset[str]
     handed_over: frozenset[str]
     memory_used: Mapping[str, int]
@@ -44,6 +47,7 @@ class Forecast:
         return {
             "lines": list(self.lines),
             "refusals": list(self.refusals),
+            "waits": list(self.waits),
             "primaries": sorted(self.primaries),
             "handed_over": sorted(self.handed_over),
             "memory_used": dict(self.memory_used),
@@ -55,6 +59,7 @@ class Forecast:
         return cls(
             lines=tuple(values["lines"]),
             refusals=tuple(values["refusals"]),
+            waits=tuple(values["waits"]),
             primaries=frozenset(values["primaries"]),
             handed_over=frozenset(values["handed_over"]),
             memory_used=dict(values["memory_used"]),
@@ -117,6 +122,18 @@ class LiveDeployment(Protocol):
 
     def verify(self) -> str:
         """Write a key as an application does, read it from a replica, delete it; returns what was done, in one line."""
+        ...
+
+    def hand_over(self, name: str | None, progress: Progress) -> None:
+        """Let a replica take over without losing a write; None: whichever is best. In a cluster it must be named."""
+        ...
+
+    def promote(self, name: str, progress: Progress) -> None:
+        """Make a node the primary by an operator's decision. Not in a cluster."""
+        ...
+
+    def rebalance(self, progress: Progress) -> None:
+        """Carry out what `forecast` says; users and certificates stay as they are."""
         ...
 
 

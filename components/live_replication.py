@@ -8,10 +8,12 @@ from typing import Any
 from .client_check import verify_replicated
 from .formation import Access, Member, Plan
 from .formation.access_control import put_in_force
-from .formation.replication import Observation, ReplicationTarget, form, health, observe, preview
+from .formation.replication import Observation, ReplicationTarget, Report, form, health, observe, preview
 from .formation.replication.disband import disband
+from .formation.replication.hand_over import hand_over
 from .formation.replication.observation import PRIMARY
 from .formation.replication.plan import plan_for_empty_deployment
+from .formation.replication.promotion import promote
 from .formation.replication.safety import is_formed, make_safe_to_stop, stop_order, wait_until_back
 from .live_deployment import TIMEOUT_SECONDS, Forecast, Progress
 
@@ -52,7 +54,7 @@ class LiveReplication:
 
     def form(self, acl: Mapping[str, str], progress: Progress) -> dict[str, Any]:
         """Results: ``primary`` and ``replicas``, addresses."""
-        report = form(self._target, self._access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+        report = self._form(progress)
         put_in_force(self._target.nodes, self._access, acl)
         reach = {member.name: str(member.reach) for member in self._target.nodes}
         return {"primary": reach[report.primary], "replicas": [reach[replica] for replica in report.replicas]}
@@ -92,6 +94,21 @@ class LiveReplication:
         app = Access("app", self._passwords["app"], self._access.ca_certificate)
         return verify_replicated(self._target, self._access, app)
 
+    def hand_over(self, name: str | None, progress: Progress) -> None:
+        """Raises HandOverFailed."""
+        hand_over(self._target, self._access, progress=progress, prefer=[name] if name else [])
+
+    def promote(self, name: str, progress: Progress) -> None:
+        """Raises FormationRefused where a primary is at work."""
+        promote(self._target, self._access, name, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+
+    def rebalance(self, progress: Progress) -> None:
+        """There are no slots: what else is to be done is done."""
+        self._form(progress)
+
+    def _form(self, progress: Progress) -> Report:
+        return form(self._target, self._access, progress=progress, timeout_seconds=TIMEOUT_SECONDS)
+
 
 def _forecast(found: Plan, observation: Observation | None) -> Forecast:
     nodes = observation.nodes if observation else ()
@@ -99,6 +116,7 @@ def _forecast(found: Plan, observation: Observation | None) -> Forecast:
     return Forecast(
         lines=tuple(found.describe()),
         refusals=(),
+        waits=found.waits,
         primaries=primaries,
         handed_over=primaries if len(nodes) > 1 else frozenset(),
         memory_used={node.name: node.memory_used for node in nodes},

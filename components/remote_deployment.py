@@ -44,7 +44,7 @@ class RemoteDeployment:
         try:
             return Forecast.from_dict(self._run("forecast", {"joining": sorted(joining)}))
         except NoInstance:
-            return Forecast((), (), frozenset(), frozenset(), {})
+            return Forecast((), (), (), frozenset(), frozenset(), {})
 
     def form(self, acl: Mapping[str, str], progress: Progress) -> dict[str, Any]:
         """Every host fetches its files first. ``acl`` is what the secret has."""
@@ -99,6 +99,18 @@ class RemoteDeployment:
     def verify(self) -> str:
         """A client on one of its hosts."""
         return str(self._run("verify"))
+
+    def hand_over(self, name: str | None, progress: Progress) -> None:
+        """As on one of its hosts."""
+        self._run("hand_over", {"name": name}, progress)
+
+    def promote(self, name: str, progress: Progress) -> None:
+        """As on one of its hosts."""
+        self._run("promote", {"name": name}, progress)
+
+    def rebalance(self, progress: Progress) -> None:
+        """As on one of its hosts."""
+        self._run("rebalance", progress=progress)
 
     def _run(
         self,

@@ -23,12 +23,16 @@ def _print_how_to_connect(deployment: Deployment, stack: str | None, console: Co
     else:
         where = _where_sentinels_are(replicated(deployment))
     chosen = f" STACK={stack}" if stack else ""
+    if "runner" in deployment.record:
+        reached = "where        inside the VPC of the nodes; python -m ops works from here, on one of their hosts\n"
+    else:
+        reached = "redis-cli    python -m ops cli\n"
     console.print(
         f"""
 {where}
 user         app (password and CA: pulumi stack output --show-secrets credentials, ca_certificate)
 Python       pulumi stack output --show-secrets python_example > example.py && .venv/bin/python example.py
-redis-cli    python -m ops cli
+{reached}\
 status       python -m ops status
 
 in a shell of your own, first: eval "$(make -s env{chosen})"

@@ -10,16 +10,6 @@ from ..formation.errors import FormationError, FormationRefused, FormationTimeou
 _PLAIN: tuple[type[FormationError], ...] = (HandOverFailed, NodeUnreachable)
 
 
-def progress_key(prefix: str) -> str:
-    """Where the lines are that were said so far, under the ``prefix`` of a request's answers."""
-    return f"{prefix}progress.json"
-
-
-def result_key(prefix: str) -> str:
-    """Where the answer is once there is one."""
-    return f"{prefix}result.json"
-
-
 def of_result(result: Any) -> dict[str, Any]:
     """The answer of an operation that was carried out; ``result`` is JSON-able."""
     return {"result": result}

@@ -22,14 +22,14 @@ _MODULES = (
     "topologies.py",
     "remote/__init__.py",
     "remote/answers.py",
-    "remote/on_node.py",
+    "remote/program.py",
 )
 _MAIN = """\
 import sys
 
-from components.remote.on_node import main
+from components.remote.program import main
 
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
 """
 # redis-py needs the second one where Python is older than 3.11.3, and there alone it is installed.
 _LIBRARIES = ("redis", "async_timeout")
@@ -39,7 +39,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 @cache
 def archive() -> bytes:
-    """Formation, what calls it, and redis-py; the host has Python and boto3. Pulumi is not needed there."""
+    """Formation, what calls it, and redis-py; a host needs Python for it and nothing else."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive_file:
         for name, source in sorted(_entries()):

@@ -7,13 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import answers
+from ..platforms.aws_names import formation_secret_name
 from .archive import archive
 from .aws import Aws, code_of, one_clear_line
 
@@ -22,19 +22,21 @@ _ABSENT = ("NoSuchKey", "404", "NotFound")
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it lies in the bucket; the code that carries it out, and where its answers will be."""
+    """One request as it lies in the bucket; the code that carries it out, and where what it says will be."""
 
     bucket: str
     code_key: str
     code_checksum: str
     key: str
     checksum: str
-    answers: str
+    secret: str
+    progress_key: str
+    result_key: str
 
     @property
     def arguments(self) -> list[str]:
-        """What the program on the host is given after the region."""
-        return [self.bucket, self.code_key, self.code_checksum, self.key, self.checksum, self.answers]
+        """What the host is given after the region, see :func:`host.main`."""
+        return list(astuple(self))
 
 
 class Bucket:
@@ -49,22 +51,24 @@ class Bucket:
     def request(self, content: Mapping[str, Any]) -> Iterator[Request]:
         """Puts a request, and the code if it is not there yet; removes it and its answers afterwards."""
         code_key, code_checksum = self._put_code()
-        identity = uuid4().hex
         text = json.dumps(content).encode()
-        key = f"formation/requests/{identity}.json"
+        identity = uuid4().hex
+        answers = f"{self._deployment}/formation/{identity}"
         request = Request(
-            self.name,
-            code_key,
-            code_checksum,
-            key,
-            hashlib.sha256(text).hexdigest(),
-            f"{self._deployment}/formation/{identity}/",
+            bucket=self.name,
+            code_key=code_key,
+            code_checksum=code_checksum,
+            key=f"formation/requests/{identity}.json",
+            checksum=hashlib.sha256(text).hexdigest(),
+            secret=formation_secret_name(self._deployment),
+            progress_key=f"{answers}/progress.json",
+            result_key=f"{answers}/result.json",
         )
-        self._put(key, text)
+        self._put(request.key, text)
         try:
             yield request
         finally:
-            for each in (key, answers.progress_key(request.answers), answers.result_key(request.answers)):
+            for each in (request.key, request.progress_key, request.result_key):
                 # What cannot be removed holds no secret, and must not hide how the request went.
                 with contextlib.suppress(BotoCoreError, ClientError):
                     self._s3.delete_object(Bucket=self.name, Key=each)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..platforms.aws_names import DEPLOYMENT_TAG, NODE_TAG
 from .aws import Aws, one_clear_line
-
-DEPLOYMENT_TAG = "redis-production:deployment"
-NODE_TAG = "redis-production:node"
 
 
 @dataclass(frozen=True, order=True)

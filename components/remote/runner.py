@@ -30,7 +30,7 @@ _COME_UP_SECONDS = 600
 _BOOT_SECONDS = 900
 """How long a host may take to finish its first boot and to fetch its files."""
 _OTHERS_SECONDS = 300
-_CHANGING = ("form", "disband", "make_safe_to_stop", "wait_until_back")
+_CHANGING = ("form", "disband", "make_safe_to_stop", "wait_until_back", "hand_over", "promote", "rebalance")
 """Operations of which one runs at a time. All others only look."""
 # AWS's own most: steps are not bounded, waiting is, and the operation does that itself.
 _LONGEST_SECONDS = 172_800
@@ -193,13 +193,13 @@ class Runner:
             ended = self._commands.outcome(command) if ask_ssm.due() else None
             if ended is None and ask_ec2.due() and not self._runs(command.instance):
                 ended = Outcome(False, "its instance was stopped")
-            said = bucket.read(answers.progress_key(request.answers)) or {"lines": [], "finished": False}
+            said = bucket.read(request.progress_key) or {"lines": [], "finished": False}
             for line in said["lines"][shown:]:
                 progress(_printable(line))
             shown = max(shown, len(said["lines"]))
             answer: Mapping[str, Any] | None = None
             if ended or said["finished"]:
-                answer = bucket.read(answers.result_key(request.answers))
+                answer = bucket.read(request.result_key)
             if ended and answer is None:
                 raise RunnerDied(f"{command.instance.node}: {ended.text}")
             return answer

@@ -20,11 +20,8 @@ def fetch_files() -> str:
 
 
 def run_program(arguments: Sequence[str]) -> str:
-    """The same, then runs the program that :mod:`fetch` fetches, as an unprivileged user.
-
-    ``arguments``: region, bucket, key and SHA-256 of the program, then the program's own.
-    """
-    given = f"program={shlex.quote(_text('fetch.py'))}\nset -- {shlex.join(arguments)}\n"
+    """The same, then runs :mod:`host` as an unprivileged user; ``arguments``: its own, without the first."""
+    given = f"program={shlex.quote(_text('host.py'))}\nset -- {shlex.join(arguments)}\n"
     return _text("ready.sh") + given + _text("run.sh")
 
 

@@ -85,7 +85,11 @@ def test_a_deployment_is_formed_looked_at_and_disbanded(deployed: Deployed, host
     assert (forecast.lines, forecast.primaries) == ((), frozenset({primary.name}))
     status = remote.status()
     assert status.healthy, status.reasons
-    assert status == live_deployment(local_record(deployment), PASSWORDS, authority_of(deployment)).status()
+    here = live_deployment(local_record(deployment), PASSWORDS, authority_of(deployment)).status()
+    assert type(status) is type(here)
+    assert [(row.name, row.role, row.link) for row in status.rows] == [
+        (row.name, row.role, row.link) for row in here.rows
+    ]
     assert "written through Sentinel as user app" in remote.verify()
     assert remote.next_to_stop([primary.name, replicas[0].name]) == replicas[0].name
     assert remote.is_needed(primary.name)
@@ -93,6 +97,9 @@ def test_a_deployment_is_formed_looked_at_and_disbanded(deployed: Deployed, host
     remote.make_safe_to_stop(primary.name, [replicas[1].name], lines.append)
     assert deployment.primary is replicas[1]
     remote.wait_until_back(primary.name, quiet)
+
+    remote.hand_over(primary.name, lines.append)
+    assert deployment.primary is primary
 
     remote.disband()
     assert not remote.is_needed(primary.name)
@@ -136,7 +143,19 @@ def test_a_cluster_is_formed(start_cluster: StartCluster, authority: Authority, 
     results = remote.form({}, lines.append)
 
     cluster.check()
-    assert [shard["slots"] for shard in results["shards"]] == ["0-5460", "5461-10922", "10923-16383"]
+    assert results == {
+        "shards": [
+            {
+                "name": f"cache-test-{shard}",
+                "slots": slots,
+                "primary": str(processes[0].member.reach),
+                "replicas": [str(processes[1].member.reach)],
+            }
+            for (shard, processes), slots in zip(
+                cluster.shards.items(), ["0-5461", "5462-10922", "10923-16383"], strict=True
+            )
+        ]
+    }
     assert remote.status().healthy
     assert "written through RedisCluster as user app" in remote.verify()
     assert remote.still_needed(cluster.nodes[0].name, "localhost", cluster.nodes[0].port) is None
@@ -184,7 +203,9 @@ def test_a_host_that_may_not_read_the_secret_says_so(deployed: Deployed, hosts: 
         SecretId=f"{deployment.name}/formation", ForceDeleteWithoutRecovery=True
     )
 
-    with pytest.raises(FormationError, match=r"^this host could not read the secret cache-test/formation: .*NotFound"):
+    with pytest.raises(
+        FormationError, match=r"it cannot get what it needs .*secret cache-test/formation\): .*NotFound"
+    ):
         remote.status()
 
 
@@ -295,7 +316,7 @@ def test_a_request_that_is_not_what_was_sent_is_not_carried_out(
         self.s3.put_object = put_object
 
     monkeypatch.setattr(aws.Aws, "__init__", tampering)
-    with pytest.raises(FormationError, match="is not the request that was sent"):
+    with pytest.raises(FormationError, match="is not what was sent: its checksum is another one"):
         remote.status()
 
 
