@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from .config_files import Listener
+from .key_patterns import key_within
 
 
 def python_example(
@@ -95,12 +95,6 @@ if __name__ == "__main__":
     client.set({key!r}, "world")
     print(client.get({key!r}))
 '''
-
-
-def key_within(pattern: str, name: str) -> str:
-    """A key that matches an ACL key pattern (``*``, ``?``, ``[...]``), called ``name`` where that leaves a choice."""
-    key = re.sub(r"\[\^?(.)[^]]*\]", r"\1", pattern).replace("?", "x")
-    return key.replace("*", name, 1).replace("*", "")
 
 
 def _source(module: str) -> str:

@@ -42,7 +42,9 @@ class RollingGate:
         self._target = target
         self._listener_of = listener_of
         self._access = pulumi.Output.all(passwords, ca_certificate)
+        self._asking = 0
         self._waiting: list[str] = []
+        self._next: str | None = None
         self._replaced: list[str] = []
         self._holder: str | None = None
         self._failure: str | None = None
@@ -57,7 +59,7 @@ class RollingGate:
 
     async def _before_stop(self, args: pulumi.ResourceHookArgs) -> None:
         live = await self._live()
-        if not await asyncio.to_thread(live.is_needed, args.name):
+        if not await self._is_needed(args.name, live):
             # Not formed yet, being destroyed, or already retired: nobody depends on this node.
             await self._prove_that_it_may_go(args.name, live)
             return
@@ -86,6 +88,16 @@ class RollingGate:
         await self._fail(f"{args.name} could not be replaced")
         return False
 
+    async def _is_needed(self, name: str, live: LiveDeployment) -> bool:
+        """The answer may take seconds: nobody is let go before all that have asked are waiting."""
+        self._asking += 1
+        try:
+            return await asyncio.to_thread(live.is_needed, name)
+        finally:
+            async with self._changed:
+                self._asking -= 1
+                self._changed.notify_all()
+
     async def _prove_that_it_may_go(self, name: str, live: LiveDeployment) -> None:
         if self._listener_of is None:
             return
@@ -103,10 +115,14 @@ class RollingGate:
             while True:
                 if self._failure:
                     raise RuntimeError(f"{name} was left as it is, because {self._failure}")
-                if self._holder is None and await asyncio.to_thread(live.next_to_stop, self._waiting) == name:
-                    self._waiting.remove(name)
-                    self._holder = name
-                    return
+                if self._holder is None and not self._asking:
+                    if self._next not in self._waiting:
+                        self._next = await asyncio.to_thread(live.next_to_stop, tuple(self._waiting))
+                        self._changed.notify_all()
+                    if self._next == name:
+                        self._waiting.remove(name)
+                        self._holder = name
+                        return
                 await self._changed.wait()
 
     async def _fail(self, reason: str) -> None:

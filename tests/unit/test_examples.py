@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from components.config_files import Listener
-from components.examples import cluster_python_example, key_within, python_example
+from components.examples import cluster_python_example, python_example
+from components.key_patterns import key_within
 
 SENTINELS = [Listener("127.0.0.1", 26379 + i) for i in range(3)]
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -71,6 +71,7 @@ class Formation:
         self.asked_about: list[Address] = []
         for name in ("preview", "observe", "form", "is_formed", "still_owns_slots"):
             monkeypatch.setattr(live_cluster, name, getattr(self, f"_{name}"))
+        monkeypatch.setattr(live_cluster, "put_in_force", lambda *_: None)
 
     def _preview(self, target: ClusterTarget, access: Access, joining: frozenset[str]) -> tuple[Plan, Observation]:
         self.targets.append(target)
@@ -161,7 +162,7 @@ def test_a_first_plan_names_every_node_and_needs_none() -> None:
 def test_members_of_the_earlier_record_leave(
     formation: Formation, shards: int, copies: int, leaving: list[str]
 ) -> None:
-    LiveCluster(record(shards, copies), ACCESS).after(record(4, 2)).forecast(frozenset())
+    LiveCluster(record(shards, copies), ACCESS, PASSWORDS).after(record(4, 2)).forecast(frozenset())
 
     assert names(formation.targets[-1]) == leaving
 
@@ -229,11 +230,11 @@ LEFT_BEHIND = Address("cache-local-redis-3-0", 7030)
 
 def test_nodes_that_an_interrupted_run_left_behind_leave(formation: Formation) -> None:
     formation.strangers = (LEFT_BEHIND,)
-    assert LiveCluster(record(), ACCESS).forecast(frozenset()).refusals == ()
+    assert LiveCluster(record(), ACCESS, PASSWORDS).forecast(frozenset()).refusals == ()
     (member,) = formation.targets[-1].leaving
     assert (member.name, member.announced, member.reach) == ("cache-redis-3-0", LEFT_BEHIND, Address("127.0.0.1", 7030))
 
-    assert LiveCluster(record(), ACCESS).form(print)["shards"][1] == {
+    assert LiveCluster(record(), ACCESS, PASSWORDS).form({}, print)["shards"][1] == {
         "name": "cache-redis-1",
         "slots": "0-100",
         "primary": "127.0.0.1:7010",
@@ -248,9 +249,9 @@ def test_nodes_that_an_interrupted_run_left_behind_leave(formation: Formation) -
 def test_strangers_stay_refused(formation: Formation, host: str) -> None:
     formation.strangers = (Address(host, 7030),)
 
-    assert LiveCluster(record(), ACCESS).forecast(frozenset()).refusals == (f"{host}:7030: unknown",)
+    assert LiveCluster(record(), ACCESS, PASSWORDS).forecast(frozenset()).refusals == (f"{host}:7030: unknown",)
     with pytest.raises(FormationRefused, match="unknown"):
-        LiveCluster(record(), ACCESS).form(print)
+        LiveCluster(record(), ACCESS, PASSWORDS).form({}, print)
     assert formation.targets[-1].leaving == ()
 
 
@@ -263,7 +264,7 @@ def test_the_gate_goes_by_who_has_joined_and_not_left(formation: Formation) -> N
         Address(f"cache-local-redis-{ordinals}", port)
         for ordinals, port in (("0-0", 7000), ("0-1", 7001), ("1-0", 7010), ("2-0", 7020), ("2-2", 7022))
     )
-    live = LiveCluster(record(4), ACCESS)
+    live = LiveCluster(record(4), ACCESS, PASSWORDS)
 
     assert live.is_needed("cache-redis-0-1")
     assert not live.is_needed("cache-redis-1-1")
@@ -280,7 +281,7 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Runs the hook that comes before a node's removal."""
 
     async def live(_: RollingGate) -> LiveCluster:
-        return LiveCluster(record(), ACCESS)
+        return LiveCluster(record(), ACCESS, PASSWORDS)
 
     monkeypatch.setattr(RollingGate, "_live", live)
     monkeypatch.setattr(pulumi.ResourceHook, "__init__", _keep_callback)
