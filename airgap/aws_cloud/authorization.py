@@ -6,7 +6,10 @@ moto compares names with ``*`` for most services and ignores conditions; signatu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -33,6 +36,12 @@ _S3_ACTIONS = {"HeadBucket": "ListBucket", "HeadObject": "GetObject"}
 """Permissions that are named otherwise than moto names the calls."""
 
 
+_OF_AWS = "alias/aws/"
+"""Keys that AWS manages need no permission of the caller."""
+_OF_KEYS = {"PutObject": "kms:GenerateDataKey", "GetObject": "kms:Decrypt"}
+"""What S3 does with the bucket's key in the caller's name."""
+
+
 def mint(role: Any, session: str, seconds: int) -> Any:
     """Credentials of a role, as AWS makes them for an instance's profile."""
     return sts_backends[ACCOUNT][PARTITION].assume_role(
@@ -56,22 +65,101 @@ def enable(deployer: Credentials) -> None:
 
 @around(IAMRequestBase, "check_action_permitted")
 def _check_action_permitted(self: Any, original: Any, resource: str) -> None:
-    if self._action == "sts:GetCallerIdentity":
-        return
-    service, _, call = self._action.partition(":")
-    action = f"{_PREFIXES.get(service, service)}:{_S3_ACTIONS.get(call, call) if service == 's3' else call}"
-    parameters = _parameters(self)
-    request = Request(
-        action=action,
-        resource=resource if service == "s3" else _resource(self, service, parameters),
-        principals=(self._access_key.arn, principal := _principal(self._access_key)),
-        context=_context(self, service, parameters, principal),
+    if self._action != "sts:GetCallerIdentity" and not all(
+        _is_permitted(self, each) for each in _asked(self, resource)
+    ):
+        self._raise_access_denied()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One permission that a call needs: the policy of the resource, if it has one, has its say."""
+
+    action: str
+    resource: str
+    context: Mapping[str, str]
+    resource_policy: str | None = None
+    must_delegate: bool = False
+    """Whether the resource's policy must leave the decision to the account (keys) or may be silent (buckets)."""
+
+
+def _is_permitted(request: Any, asked: _Asked) -> bool:
+    own = _documents(request._access_key)
+    of_resource = [json.loads(asked.resource_policy)] if asked.resource_policy else []
+    principal = _principal(request._access_key)
+    direct = Request(
+        action=asked.action,
+        resource=asked.resource,
+        principals=(request._access_key.arn, principal),
+        context={**_context(request, principal), **asked.context},
     )
-    if decide(_documents(self._access_key), request) is Decision.DENY:
-        self._raise_access_denied()
-    documents = [*_documents(self._access_key), *_bucket_policy(self, service, resource)]
-    if decide(documents, request) is not Decision.ALLOW:
-        self._raise_access_denied()
+    with_account = replace(direct, principals=(*direct.principals, request.account_id, _root(request.account_id)))
+    if decide([*own, *of_resource], with_account) is Decision.DENY:
+        return False
+    if asked.must_delegate and decide(of_resource, with_account) is not Decision.ALLOW:
+        return False
+    return Decision.ALLOW in (decide(own, direct), decide(of_resource, direct))
+
+
+def _asked(request: Any, resource: str) -> Iterator[_Asked]:
+    """What the call needs: its own permission, and the key's when what it reads or writes is encrypted with one."""
+    service, _, call = request._action.partition(":")
+    parameters = _parameters(request)
+    if service == "s3":
+        yield from _asked_of_s3(request, _S3_ACTIONS.get(call, call), resource, parameters)
+        return
+    arn = _resource(request, service, parameters)
+    if service == "kms":
+        yield _asked_of_key(request, request._action, arn, {})
+        return
+    context = {"cloudwatch:namespace": str(parameters["Namespace"])} if "Namespace" in parameters else {}
+    yield _Asked(f"{_PREFIXES.get(service, service)}:{call}", arn, context)
+    if request._action == "secretsmanager:GetSecretValue":
+        secret = secretsmanager_backends[request.account_id][request._region].secrets.get(parameters["SecretId"])
+        if secret is not None and secret.kms_key_id and not secret.kms_key_id.startswith(_OF_AWS):
+            yield _asked_of_key(request, "kms:Decrypt", secret.kms_key_id, _via(request, service))
+
+
+def _asked_of_s3(request: Any, call: str, resource: str, parameters: Mapping[str, Any]) -> Iterator[_Asked]:
+    name, _, key = resource.rpartition(":")[2].partition("/")
+    bucket = s3_backends[request.account_id][PARTITION].buckets.get(name)
+    policy = bucket.policy.decode() if bucket is not None and bucket.policy else None
+    context = {
+        f"s3:{each}": str(parameters[each]) for each in ("prefix", "delimiter", "max-keys") if each in parameters
+    }
+    context |= {
+        f"s3:{header.lower()}": value
+        for header, value in request._headers.items()
+        if header.lower().startswith("x-amz-")
+    }
+    resources = [resource]
+    if call == "DeleteObject" and not key:
+        resources = [
+            f"{resource}/{unescape(each)}" for each in re.findall(r"<Key>([^<]*)</Key>", request._body.decode())
+        ]
+    for each in resources:
+        yield _Asked(f"s3:{call}", each, context, policy)
+    if call in _OF_KEYS and bucket is not None and (encrypting_key := _encrypting_key(bucket)):
+        yield _asked_of_key(request, _OF_KEYS[call], encrypting_key, _via(request, "s3"))
+
+
+def _asked_of_key(request: Any, action: str, key: str, context: Mapping[str, str]) -> _Asked:
+    keys = kms_backends[request.account_id][request._region]
+    found = keys.keys.get(keys.any_id_to_key_id(key)) if key != "*" else None
+    if found is None:
+        return _Asked(action, key, context)
+    return _Asked(action, found.arn, context, found.policy, must_delegate=True)
+
+
+def _encrypting_key(bucket: Any) -> str | None:
+    """The customer's key that the bucket encrypts with, if it has one."""
+    rules = (bucket.encryption or {}).get("Rule", {})
+    rule = rules[0] if isinstance(rules, list) else rules
+    return rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID") if rule else None
+
+
+def _via(request: Any, service: str) -> dict[str, str]:
+    return {"kms:ViaService": f"{service}.{request._region}.amazonaws.com"}
 
 
 @around(FakeBucket, "get_permission")
@@ -91,14 +179,6 @@ def _documents(access_key: Any) -> list[Mapping[str, Any]]:
             document = policy if isinstance(policy, str) else policy["policy_document"]
         found.append(json.loads(document))
     return found
-
-
-def _bucket_policy(request: Any, service: str, resource: str) -> list[Mapping[str, Any]]:
-    if service != "s3":
-        return []
-    name = resource.rpartition(":")[2].partition("/")[0]
-    bucket = s3_backends[request.account_id][PARTITION].buckets.get(name)
-    return [json.loads(bucket.policy)] if bucket is not None and bucket.policy else []
 
 
 def _principal(access_key: Any) -> str:
@@ -129,9 +209,7 @@ def _resource(request: Any, service: str, parameters: Mapping[str, Any]) -> str:
         case "secretsmanager" if "SecretId" in parameters:
             return _secret_arn(account, region, parameters["SecretId"])
         case "kms" if "KeyId" in parameters:
-            keys = kms_backends[account][region]
-            key_id = keys.any_id_to_key_id(parameters["KeyId"])
-            return str(keys.keys[key_id].arn) if key_id in keys.keys else f"{prefix}:key/{key_id}"
+            return str(parameters["KeyId"])
         case "logs" if "logGroupName" in parameters:
             return f"{prefix}:log-group:{parameters['logGroupName']}:log-stream:{parameters.get('logStreamName', '')}"
         case "sns" if "TopicArn" in parameters:
@@ -151,8 +229,8 @@ def _secret_arn(account: str, region: str, secret_id: str) -> str:
     )
 
 
-def _context(request: Any, service: str, parameters: Mapping[str, Any], principal: str) -> dict[str, str]:
-    context = {
+def _context(request: Any, principal: str) -> dict[str, str]:
+    return {
         "aws:PrincipalAccount": request.account_id,
         "aws:PrincipalArn": principal,
         "aws:PrincipalType": "AssumedRole" if ":role/" in principal else "User",
@@ -161,17 +239,10 @@ def _context(request: Any, service: str, parameters: Mapping[str, Any], principa
         # The look-alike's plain HTTP on loopback stands for AWS's TLS endpoints.
         "aws:SecureTransport": "true",
     }
-    if service == "s3":
-        context |= {"s3:ResourceAccount": request.account_id, "s3:TlsVersion": "1.3"}
-        context |= {
-            f"s3:{key}": str(parameters[key]) for key in ("prefix", "delimiter", "max-keys") if key in parameters
-        }
-        context |= {
-            f"s3:{name.lower()}": value for name, value in request._headers.items() if name.lower().startswith("x-amz-")
-        }
-    if service == "monitoring" and "Namespace" in parameters:
-        context["cloudwatch:namespace"] = str(parameters["Namespace"])
-    return context
+
+
+def _root(account: str) -> str:
+    return f"arn:{PARTITION}:iam::{account}:root"
 
 
 def _region_of_roles() -> str:

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.ssm.exceptions import SSMException
@@ -23,6 +23,7 @@ _LISTED_CHARACTERS = 2_500
 _ERROR_CHARACTERS = 8_000
 _LONGEST_SECONDS = 172_800
 _DEFAULT_SECONDS = 3_600
+_UNDER_WAY = ("InProgress", "Cancelling")
 _TIMED_OUT = 124
 """The exit code of ``timeout`` when time ran out."""
 
@@ -74,12 +75,16 @@ def _run(command: Any, invocation: dict[str, Any], seconds: int) -> None:
     directory = next(iter(command.parameters.get("workingDirectory", [])), None)
     started = time.monotonic()
     try:
-        code, output, errors = machines.run_command(invocation["InstanceId"], script, seconds, directory)
+        code, output, errors = machines.run_command(
+            invocation["InstanceId"], command.command_id, script, seconds, directory
+        )
         timed_out = code == _TIMED_OUT and time.monotonic() - started >= seconds
-    except (APIError, NotFound, OSError) as error:
+    except (APIError, OSError) as error:
         # The instance was stopped under the command.
         code, output, errors, timed_out = 1, "", f"the instance does not answer any more: {error}", False
     status = "TimedOut" if timed_out else "Success" if code == 0 else "Failed"
+    if invocation["Status"] == "Cancelling":
+        status = "Cancelled"
     invocation |= {
         "ResponseCode": code,
         "StandardOutputContent": output[:_OUTPUT_CHARACTERS],
@@ -90,7 +95,7 @@ def _run(command: Any, invocation: dict[str, Any], seconds: int) -> None:
         "Status": status,
     }
     states = [each["Status"] for each in command.invocations]
-    command.completed_count = sum(state != "InProgress" for state in states)
+    command.completed_count = sum(state not in _UNDER_WAY for state in states)
     command.error_count = sum(state in ("Failed", "TimedOut") for state in states)
     if command.completed_count == len(states):
         command.status = command.status_details = next((each for each in states if each != "Success"), "Success")
@@ -122,11 +127,21 @@ def _list_command_invocations(self: Any) -> ActionResult:
     return ActionResult({"CommandInvocations": listed})
 
 
+def _cancel_command(self: Any) -> ActionResult:
+    """CancelCommand, which moto does not have."""
+    chosen = self._get_param("InstanceIds", [])
+    for invocation in self.ssm_backend.get_command_by_id(self._get_param("CommandId")).invocations:
+        if invocation["Status"] == "InProgress" and (not chosen or invocation["InstanceId"] in chosen):
+            invocation["Status"] = invocation["StatusDetails"] = "Cancelling"
+            machines.cancel_command(invocation["InstanceId"], invocation["CommandId"])
+    return ActionResult({})
+
+
 def _describe_instance_information(self: Any) -> ActionResult:
     """DescribeInstanceInformation, which moto does not have: the instances that take commands."""
     filters = [(each["Key"], set(each["Values"])) for each in self._get_param("Filters", [])]
     for key, _ in filters:
-        if key != "InstanceIds" and key != "PingStatus" and not key.startswith("tag:"):
+        if key not in {"InstanceIds", "PingStatus"} and not key.startswith("tag:"):
             raise SSMException("InvalidFilterKey", f"The look-alike of AWS cannot filter instances by {key}.")
     listed = []
     for instance in _running(self.ssm_backend).values():
@@ -151,6 +166,7 @@ def _describe_instance_information(self: Any) -> ActionResult:
     return ActionResult({"InstanceInformationList": listed})
 
 
+SimpleSystemManagerResponse.cancel_command = _cancel_command
 SimpleSystemManagerResponse.list_command_invocations = _list_command_invocations
 SimpleSystemManagerResponse.describe_instance_information = _describe_instance_information
 

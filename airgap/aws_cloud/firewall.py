@@ -1,7 +1,7 @@
 """Security groups as packet-filter rules between the look-alikes, and between them and the world outside.
 
-What passes is what AWS lets pass: traffic that the sender's groups let out and the receiver's let in, and the answers
-to it. This machine itself is outside the VPC but reaches every instance; metadata, names and the API are always reached.
+Traffic passes that the groups of its sender let out and those of its receiver let in, and the answers to it. This
+machine itself is outside the VPC but reaches every instance, and every instance reaches metadata, names and the API.
 """
 
 from __future__ import annotations

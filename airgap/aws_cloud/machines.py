@@ -1,4 +1,4 @@
-"""Instances as containers that boot systemd and cloud-init: started, stopped and given volumes as moto's instances are."""
+"""Instances as containers that boot systemd and cloud-init: started, stopped and given volumes as moto's are."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def create(instance: Any) -> None:
             ],
             stop_signal=_SHUTDOWN_SIGNAL,
             # An instance that reboots from inside ends its container.
-            restart_policy={"Name": "unless-stopped"},
+            restart_policy={"Name": "always"},
         )
     except APIError as error:
         destroy(instance.id)
@@ -103,31 +103,45 @@ def show_volumes(instance_id: str, volume_ids: list[str]) -> None:
         for number, device in enumerate(devices, start=1)
     ]
     (_folder(instance_id) / "devices").write_text("".join(lines))
-    container = _container(instance_id)
-    container.reload()
-    if container.status == "running":
-        answer = container.exec_run(["/usr/local/sbin/look-alike-devices"])
-        if answer.exit_code != 0:
-            raise Problem(f"volumes of {instance_id}: {answer.output.decode(errors='replace').strip()}")
+    if _container(instance_id).status == "running":
+        code, _, errors = _execute(instance_id, ["/usr/local/sbin/look-alike-devices"])
+        if code != 0:
+            raise Problem(f"volumes of {instance_id}: {errors.strip()}")
 
 
 def is_managed(instance_id: str) -> bool:
     """Whether the instance takes commands: its stand-in for the SSM agent runs."""
     try:
-        answer = _container(instance_id).exec_run(["systemctl", "is-active", "--quiet", "amazon-ssm-agent"])
-    except (APIError, NotFound):
+        return _execute(instance_id, ["systemctl", "is-active", "--quiet", "amazon-ssm-agent"])[0] == 0
+    except APIError:
         return False
-    return bool(answer.exit_code == 0)
 
 
-def run_command(instance_id: str, script: str, seconds: int, working_directory: str | None) -> tuple[int, str, str]:
+def run_command(
+    instance_id: str, identity: str, script: str, seconds: int, working_directory: str | None
+) -> tuple[int, str, str]:
     """Run a shell script as root for at most so many seconds: exit code (124: time ran out), output, errors."""
-    answer = _container(instance_id).exec_run(
-        ["timeout", "--kill-after=5", str(seconds), "sh", "-c", script],
+    begin = 'echo $$ >"$1"; exec timeout --kill-after=5 "$2" sh -c "$3"'
+    return _execute(
+        instance_id,
+        ["sh", "-c", begin, "sh", _pid_file(identity), str(seconds), script],
         environment={"AWS_ENDPOINT_URL": addresses.ENDPOINT, "HOME": "/root"},
         workdir=working_directory or "/usr/bin",
-        demux=True,
     )
+
+
+def cancel_command(instance_id: str, identity: str) -> None:
+    """End a script that runs, with what it started."""
+    _execute(instance_id, ["sh", "-c", 'kill "$(cat "$1")"', "sh", _pid_file(identity)])
+
+
+def _pid_file(identity: str) -> str:
+    return f"/run/look-alike/command-{identity}"
+
+
+def _execute(instance_id: str, command: list[str], **options: Any) -> tuple[int, str, str]:
+    """Run a command in an instance: exit code, output, errors. Raises APIError when it is not running."""
+    answer: Any = _container(instance_id).exec_run(command, demux=True, **options)
     output, errors = answer.output
     return answer.exit_code, (output or b"").decode(errors="replace"), (errors or b"").decode(errors="replace")
 

@@ -136,7 +136,9 @@ def server(metadata: Metadata, instance_at: Callable[[str], Any]) -> ThreadingHT
             if instance is None:
                 return
             token = self.headers.get("X-aws-ec2-metadata-token")
-            if (token is None and instance.metadata_options.http_tokens == "required") or (token is not None and not _is_valid(token, instance.id)):
+            if (token is None and instance.metadata_options.http_tokens == "required") or (
+                token is not None and not _is_valid(token, instance.id)
+            ):
                 self._answer(HTTPStatus.UNAUTHORIZED)
             else:
                 content = _content(metadata, instance, self.path)

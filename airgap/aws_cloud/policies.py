@@ -25,7 +25,9 @@ class Decision(Enum):
 class Request:
     """One call: ``secretsmanager:GetSecretValue`` on an ARN by one of these principals.
 
-    ``context`` holds the values of condition keys, which are compared without regard to case.
+    ``principals`` are the names under which policies of resources may speak of the caller; the account's own is one of
+    them where the question is whether the account has a say. ``context`` holds the values of condition keys, whose
+    case does not matter.
     """
 
     action: str
@@ -79,10 +81,7 @@ def _is_principal(principal: Any, request: Request) -> bool:
     if principal == "*":
         return True
     named = [name for kind in ("AWS", "Service", "Federated") for name in _list(principal.get(kind, []))]
-    accounts = {part[4] for each in request.principals if len(part := each.split(":")) > 4}
-    # An account stands for every principal in it.
-    roots = {f"arn:aws:iam::{account}:root" for account in accounts}
-    return any(name == "*" or name in request.principals or name in accounts or name in roots for name in named)
+    return any(name == "*" or name in request.principals for name in named)
 
 
 def _holds(operator: str, key: str, expected: list[str], context: Mapping[str, str]) -> bool:

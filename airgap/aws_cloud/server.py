@@ -63,7 +63,7 @@ def serve() -> None:
 
 
 def remove_everything() -> None:
-    """Remove every container, network, rule, volume and file of this life or an earlier one; the deployer's key stays."""
+    """Remove everything that this life or an earlier one made, except the deployer's key."""
     engine.remove_everything()
     firewall.remove()
     volumes.remove_all()

@@ -26,7 +26,7 @@ _one_at_a_time = threading.Lock()
 
 
 def create(volume_id: str, gibibytes: int, source: Path | None = None) -> None:
-    """Make an empty volume, or one with the content of a snapshot. It takes no room on the disk until it is written to."""
+    """Make an empty volume, or one with a snapshot's content. It takes no room on the disk until it is written to."""
     path = _path(volume_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     if source is None:

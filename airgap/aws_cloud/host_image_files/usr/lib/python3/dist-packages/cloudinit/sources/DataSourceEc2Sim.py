@@ -11,6 +11,7 @@ class DataSourceEc2Sim(DataSourceEc2.DataSourceEc2):
 
     @property
     def cloud_name(self):
+        """The cloud that everything else follows from."""
         return DataSourceEc2.CloudNames.AWS
 
 
