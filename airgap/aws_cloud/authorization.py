@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from moto import settings
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionAuthenticatorMixin
 from moto.iam.access_control import IAMRequestBase
 from moto.iam.models import Policy, iam_backends
@@ -65,10 +66,13 @@ def enable(deployer: Credentials) -> None:
 
 @around(IAMRequestBase, "check_action_permitted")
 def _check_action_permitted(self: Any, original: Any, resource: str) -> None:
-    if self._action != "sts:GetCallerIdentity" and not all(
-        _is_permitted(self, each) for each in _asked(self, resource)
-    ):
-        self._raise_access_denied()
+    if self._action == "sts:GetCallerIdentity" or all(_is_permitted(self, each) for each in _asked(self, resource)):
+        return
+    if _speaks_json(self):
+        # moto's refusal is XML, which clients of these services do not understand.
+        message = f"User: {self._access_key.arn} is not authorized to perform: {self._action}"
+        raise JsonRESTError("AccessDeniedException", message)
+    self._raise_access_denied()
 
 
 @dataclass(frozen=True)
@@ -193,12 +197,16 @@ def _principal(access_key: Any) -> str:
 def _parameters(request: Any) -> dict[str, Any]:
     """The call's parameters, whatever the service's protocol."""
     body = request._body
-    if body and str(request._headers.get("Content-Type", "")).startswith("application/x-amz-json"):
+    if body and _speaks_json(request):
         found = json.loads(body)
         return found if isinstance(found, dict) else {}
     query = dict(parse_qsl(urlsplit(request._path).query))
     form = {key: value[0] if isinstance(value, list) else value for key, value in (request._data or {}).items()}
     return {**form, **query}
+
+
+def _speaks_json(request: Any) -> bool:
+    return str(request._headers.get("Content-Type", "")).startswith("application/x-amz-json")
 
 
 def _resource(request: Any, service: str, parameters: Mapping[str, Any]) -> str:
