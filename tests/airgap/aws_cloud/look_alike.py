@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -18,7 +15,6 @@ from botocore.exceptions import ClientError
 
 from airgap.aws_cloud import addresses, folder
 
-PROJECT = Path(__file__).parents[3]
 REGION = "eu-central-1"
 ZONES = (f"{REGION}a", f"{REGION}b")
 DEADLINE_SECONDS = 120.0
@@ -30,15 +26,6 @@ write_files:
 runcmd:
   - [sh, -c, "echo once >>/root/ran"]
 """
-
-
-def launcher(*arguments: str) -> str:
-    """Run the launcher's command; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "airgap.aws_cloud", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def client(service: str) -> Any:

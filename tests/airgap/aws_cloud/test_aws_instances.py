@@ -1,23 +1,17 @@
-"""The look-alike of AWS from outside and from inside its instances: what a stack's hosts rely on."""
+"""The instances of the look-alike of AWS, from outside and from inside: what a stack's hosts rely on."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("moto", reason="requirements-rehearsal.txt is not installed")
-if sys.platform != "linux" or os.geteuid() != 0:
-    pytest.skip("the look-alike of AWS needs Linux and root", allow_module_level=True)
+pytest.importorskip("boto3", reason="requirements-rehearsal.txt is not installed")
 
-from airgap.aws_cloud import addresses, engine, folder, volumes
-from tests.airgap.aws_cloud.look_alike import REGION, ZONES, Account, launcher, refusal, until
+from airgap.aws_cloud import volumes
+from tests.airgap.aws_cloud.look_alike import REGION, ZONES, Account, refusal
 
 pytestmark = pytest.mark.docker
 
@@ -54,27 +48,15 @@ TOKEN = (
     "token=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)\n"
     'ask() { curl -s -w "%{http_code}\\n" -H "X-aws-ec2-metadata-token: $token" "http://169.254.169.254/latest/$1"; }\n'
 )
-SERVER = "systemd-run -q --unit=greeter --collect python3 -m http.server 6379\nuntil nc -z 127.0.0.1 6379; do sleep 0.1; done"
-CONNECT = "timeout 2 sh -c 'nc -z -w1 node-1.{name}.internal 6379' && echo open || echo closed"
+SERVER = (
+    "systemd-run -q --unit=greeter --collect python3 -m http.server 8000\n"
+    "until nc -z 127.0.0.1 8000; do sleep 0.1; done"
+)
+CONNECT = "timeout 2 sh -c 'nc -z -w1 node-1.{name}.internal 8000' && echo open || echo closed"
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[None]:
-    """One that runs already belongs to somebody: it is used and left as it is."""
-    runs = folder.is_ready()
-    launcher("start")
-    yield
-    if not runs:
-        launcher("stop")
-        assert not engine.client().containers.list(all=True, filters={"label": engine.LABEL})
-        assert not engine.client().networks.list(filters={"label": engine.LABEL})
-        assert not folder.ROOT.exists()
-        loopback = subprocess.run(["ip", "address", "show", "dev", "lo"], capture_output=True, text=True, check=True)
-        assert addresses.METADATA not in loopback.stdout
-
-
-@pytest.fixture(scope="module")
-def account(cloud: None) -> Iterator[Account]:
+def account(is_ours: bool) -> Iterator[Account]:
     made = Account(f"aws-test-{uuid.uuid4().hex[:8]}")
     yield made
     made.remove()
@@ -190,7 +172,7 @@ def test_security_groups_decide_who_reaches_whom(account: Account) -> None:
     account.on(1, SERVER)
     assert account.on(0, connect) == "closed\n"
     rule = {
-        "IpProtocol": "tcp", "FromPort": 6379, "ToPort": 6379, "UserIdGroupPairs": [{"GroupId": account.group}],
+        "IpProtocol": "tcp", "FromPort": 8000, "ToPort": 8000, "UserIdGroupPairs": [{"GroupId": account.group}],
     }  # fmt: skip
     account.ec2.authorize_security_group_ingress(GroupId=account.group, IpPermissions=[rule])
     assert account.on(0, connect) == "open\n"
@@ -227,20 +209,3 @@ def test_what_aws_refuses_is_refused(account: Account) -> None:
     assert refusal(ec2.delete_subnet, SubnetId=subnet) == "DependencyViolation"
     assert refusal(ec2.delete_security_group, GroupId=account.group) == "DependencyViolation"
     assert refusal(ec2.create_volume, Size=0, AvailabilityZone=ZONES[0]) == "InvalidParameterValue"
-
-
-def test_what_a_killed_launcher_left_is_removed_by_the_next(cloud: None) -> None:
-    label = {"label": engine.LABEL}
-    if engine.client().containers.list(filters=label, ignore_removed=True):
-        pytest.skip("somebody else's instances run")
-    lost = Account(f"aws-test-{uuid.uuid4().hex[:8]}")
-    volume = lost.ec2.create_volume(Size=1, AvailabilityZone=ZONES[0])["VolumeId"]
-    lost.ec2.attach_volume(VolumeId=volume, InstanceId=lost.instances[0], Device="/dev/sdf")
-    pid = folder.running()
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: folder.running() is None, "the launcher is gone")
-    launcher("start")
-    assert not engine.client().containers.list(all=True, filters=label)
-    assert not engine.client().networks.list(filters=label)
-    assert not volumes.exists(volume)
