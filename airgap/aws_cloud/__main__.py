@@ -22,7 +22,6 @@ _START_SECONDS = 60
 _STOP_SECONDS = 120
 _REGION = "eu-central-1"
 _LINES_SHOWN = 20
-_COMMANDS = ("docker", "ip", "iptables", "iptables-restore", "losetup")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +72,7 @@ def _start(lane: Lane) -> None:
     if folder.running() is None:
         folder.ROOT.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.forget_running()
-        with folder.LOG.open("ab") as log:
+        with folder.LOG.open("wb") as log:
             # A session of its own, no terminal: it stays when this command and its shell end.
             process = subprocess.Popen(
                 [sys.executable, "-m", "airgap.aws_cloud", "serve"],
@@ -143,12 +142,11 @@ def _require_this_machine() -> None:
         raise Problem(
             "the look-alike of AWS needs a Linux machine and root: it makes loop devices and packet-filter rules"
         )
-    missing = [command for command in _COMMANDS if shutil.which(command) is None]
-    # The engine's installation brings the docker command and iptables.
-    if missing := [command for command in missing if command not in ("docker", "iptables", "iptables-restore")]:
-        raise Problem(
-            f"the look-alike of AWS needs {', '.join(missing)} (on Debian: apt-get install iproute2 util-linux)"
-        )
+    engine = docker_engine.address()
+    if engine is not None and not engine.startswith("unix://"):
+        raise Problem(f"the look-alike of AWS needs the Docker engine of this machine, not {engine}")
+    if missing := [command for command in ("ip", "losetup") if shutil.which(command) is None]:
+        raise Problem(f"the look-alike of AWS needs {', '.join(missing)} (Debian: apt-get install iproute2 mount)")
     if not _can_serve():
         raise Problem(
             "the look-alike of AWS needs the packages of requirements-rehearsal.txt: "

@@ -15,11 +15,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 from moto import settings
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.core.exceptions import JsonRESTError
+from moto.core.exceptions import InvalidClientTokenIdError, JsonRESTError
 from moto.core.responses import ActionAuthenticatorMixin
-from moto.iam.access_control import IAMRequestBase
+from moto.iam.access_control import IAMRequestBase, PermissionResult, S3IAMRequest
 from moto.iam.models import Policy, iam_backends
 from moto.kms.models import kms_backends
+from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import FakeBucket, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sts.models import sts_backends
@@ -35,8 +36,8 @@ _PREFIXES = {"monitoring": "cloudwatch"}
 """Services that policies name otherwise than signatures do."""
 _S3_ACTIONS = {"HeadBucket": "ListBucket", "HeadObject": "GetObject"}
 """Permissions that are named otherwise than moto names the calls."""
-
-
+_REGION_OF_ROLES = "us-east-1"
+"""Credentials of roles are valid in every region; moto only wants to be told one."""
 _OF_AWS = "alias/aws/"
 """Keys that AWS manages need no permission of the caller."""
 _OF_KEYS = {"PutObject": "kms:GenerateDataKey", "GetObject": "kms:Decrypt"}
@@ -46,7 +47,7 @@ _OF_KEYS = {"PutObject": "kms:GenerateDataKey", "GetObject": "kms:Decrypt"}
 def mint(role: Any, session: str, seconds: int) -> Any:
     """Credentials of a role, as AWS makes them for an instance's profile."""
     return sts_backends[ACCOUNT][PARTITION].assume_role(
-        region_name=_region_of_roles(), role_session_name=session, role_arn=role.arn, policy="", duration=seconds,
+        region_name=_REGION_OF_ROLES, role_session_name=session, role_arn=role.arn, policy="", duration=seconds,
         external_id="",
     )  # fmt: skip
 
@@ -62,6 +63,14 @@ def enable(deployer: Credentials) -> None:
     iam.access_keys[key.physical_resource_id] = key
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     ActionAuthenticatorMixin.request_count = 0
+
+
+@around(ActionAuthenticatorMixin, "_authenticate_and_authorize_action")
+def _authenticate(self: Any, original: Any, kind: type, resource: str = "*") -> None:
+    """Without a signature nothing is permitted; moto would stumble over it."""
+    if "Authorization" not in self.headers:
+        raise S3AccessDeniedError if issubclass(kind, S3IAMRequest) else InvalidClientTokenIdError
+    original(kind, resource)
 
 
 @around(IAMRequestBase, "check_action_permitted")
@@ -169,8 +178,6 @@ def _via(request: Any, service: str) -> dict[str, str]:
 @around(FakeBucket, "get_permission")
 def _get_permission(self: Any, original: Any, action: str, resource: str) -> Any:
     """The bucket's policy was part of the decision already; asked again, moto would refuse for its own reasons."""
-    from moto.iam.access_control import PermissionResult
-
     return PermissionResult.NEUTRAL
 
 
@@ -251,8 +258,3 @@ def _context(request: Any, principal: str) -> dict[str, str]:
 
 def _root(account: str) -> str:
     return f"arn:{PARTITION}:iam::{account}:root"
-
-
-def _region_of_roles() -> str:
-    """Credentials of roles are valid in every region; moto only wants to be told one."""
-    return "us-east-1"
