@@ -63,7 +63,7 @@ class Aws(NoLookUps):
         }[token]()
         changed = self.changes.get(token, {})
         if "error" in changed and changed.get("id", given.get("id")) == given.get("id"):
-            raise RuntimeError(changed["error"])
+            return {}, [("id", str(changed["error"]))]
         return {**(answer or {}), **changed}, []
 
     def _subnet(self, identifier: str) -> dict[str, Any]:
@@ -96,11 +96,13 @@ def replicated(
     return run_program(program, stack, registered, answers or Aws())
 
 
-def cluster(aws: AwsSettings = NEW_NETWORK, **settings: Any) -> Graph:
+def cluster(
+    aws: AwsSettings = NEW_NETWORK, *, component: str = "cache", stack: str = "aws-dev", **settings: Any
+) -> Graph:
     """A cluster on AWS."""
 
     def program() -> dict[str, pulumi.Output[Any]]:
-        redis = RedisCluster("cache", RedisClusterSettings(platform="aws", aws=aws, **settings))
+        redis = RedisCluster(component, RedisClusterSettings(platform="aws", aws=aws, **settings))
         return {output: getattr(redis, output) for output in RedisCluster.OUTPUTS}
 
-    return run_program(program, "aws-dev", None, Aws())
+    return run_program(program, stack, None, Aws())

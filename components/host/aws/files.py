@@ -1,7 +1,7 @@
-"""Puts the node's files, which Secrets Manager keeps, where its server reads them; a running Redis takes a new certificate.
+"""Puts the node's files, which Secrets Manager keeps, where its server reads them; Redis takes a new certificate at once.
 
-Without files it tries until it has them, then starts the server. With the files of an earlier time a node starts by itself,
-so that it only tries once.
+Without files it tries until it has them, then starts the server. With the files of an earlier time a node starts by
+itself, so that it only tries once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Says once how the host is: how full disk and memory are, and what the node's units have logged since the last time."""
+"""Says once how the host is: how full disk and memory are, and what its units have logged since the last time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What an instance is told when it first boots (cloud-init). It holds no secret: others than the node may read it.
 
 It is plain text, not compressed: the same settings make the same bytes wherever Pulumi runs, and a change of the bytes
-replaces the instance. What an instance can do without until it has the node's files comes with those. Pure: nothing here knows of Pulumi.
+replaces the instance. What an instance can do without until it has the node's files comes with those. Pure: nothing
+here knows of Pulumi.
 """
 
 from __future__ import annotations
