@@ -16,6 +16,8 @@ FormationRunner = Literal["ssm", "direct"]
 
 FEWEST_ZONES = 3
 """With fewer, the loss of one zone would take a majority of the Sentinels, or of the primaries, along."""
+SMALLEST_DATA_VOLUME = 4
+"""GiB."""
 
 _PRIVATE = [ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
@@ -185,7 +187,7 @@ class AwsSettings:
 
     def _host_problems(self) -> list[str]:
         problems = [
-            *range_problem("data-volume-size", self.data_volume_size, 4, 16384),
+            *range_problem("data-volume-size", self.data_volume_size, SMALLEST_DATA_VOLUME, 16384),
             *range_problem("data-volume-iops", self.data_volume_iops, 3000, 16000),
             *range_problem("data-volume-throughput", self.data_volume_throughput, 125, 1000),
             *range_problem("root-volume-size", self.root_volume_size, 8, 1024),

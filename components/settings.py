@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from .aws_settings import AwsSettings
+from .aws_settings import FEWEST_ZONES, SMALLEST_DATA_VOLUME, AwsSettings
 from .instance_types import find_instance_type
 from .ranges import range_problem
 from .redis_directives import (
@@ -264,9 +264,10 @@ class NodeSettings:
             ]
         # The append-only file and the one that replaces it are on the disk together, or a snapshot and the next.
         needed = -(-2 * self.effective_maxmemory // GIBIBYTE) + 1
-        if self.on_aws and self.persistence != "none" and self.aws.data_volume_size < needed:
+        size = self.aws.data_volume_size
+        if self.on_aws and self.persistence != "none" and SMALLEST_DATA_VOLUME <= size < needed:
             return [
-                f"data-volume-size: {self.aws.data_volume_size} GiB cannot hold {self.effective_maxmemory} bytes of "
+                f"data-volume-size: {size} GiB cannot hold {self.effective_maxmemory} bytes of "
                 f"data (maxmemory) twice, as a rewrite needs; give at least {needed}"
             ]
         return []
@@ -276,7 +277,7 @@ class NodeSettings:
             return []
         problems = self.aws.problems(nodes=self.node_count)
         copies = self.replicas_of_a_primary + 1
-        if copies > self.aws.zones:
+        if copies > self.aws.zones >= FEWEST_ZONES:
             problems.append(
                 f"{self._replicas_setting}: {copies} copies of the same data need {copies} zones, but nodes are in "
                 f"{self.aws.zones}; use at most {self.aws.zones - 1}, or give more zones (subnet-ids, "

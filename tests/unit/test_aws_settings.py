@@ -49,7 +49,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (NEW | {"client-security-groups": ["default"]}, "client-security-groups: 'default' is not a security group"),
     (NEW | {"monitoring-security-group": "x"}, "monitoring-security-group: 'x' is not a security group"),
     (NEW | {"instance-type": "m9z.large"}, "instance-type: 'm9z.large' is not a known instance type; its family"),
-    (NEW | {"instance-type": "m7g.huge"}, "instance-type: 'm7g.huge' is not a known instance type; m7g comes as medium"),
+    (NEW | {"instance-type": "m7g.huge"}, "instance-type: 'm7g.huge' is not a known instance type; m7g comes"),
     (NEW | {"instance-type": "m7g"}, "instance-type: 'm7g' is not a known instance type; m7g comes as"),
     (NEW | {"sentinel-instance-type": "t4g.nano"}, "sentinel-instance-type: 't4g.nano' is not a known instance type"),
     (NEW | {"ami-id": "debian"}, "ami-id: 'debian' is not an image such as ami-0123456789abcdef0"),
@@ -60,7 +60,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (NEW | {"data-volume-size": 8}, "data-volume-size: 8 GiB cannot hold"),
     (NEW | {"data-volume-size": 3}, "data-volume-size: 3 is out of range; use 4 to 16384"),
     (NEW | {"data-volume-iops": 100}, "data-volume-iops: 100 is out of range; use 3000 to 16000"),
-    (NEW | {"data-volume-throughput": 1000}, "data-volume-throughput: 1000 MiB/s needs data-volume-iops of at least 4000"),
+    (NEW | {"data-volume-throughput": 1000}, "data-volume-throughput: 1000 MiB/s needs data-volume-iops"),
     (NEW | {"root-volume-size": 1}, "root-volume-size: 1 is out of range; use 8 to 1024"),
     (NEW | {"backup-retention-days": 0}, "backup-retention-days: 0 is out of range; use 1 to 3650"),
     (NEW | {"formation-runner": "lambda"}, "formation-runner: 'lambda' is not one of ssm, direct"),
@@ -74,7 +74,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (NEW | {"sentinels": 1, "quorum": 1}, "sentinels: 1 would have their majority in one zone; use 3 or more"),
     (NEW | {"quorum": 4}, "quorum: 4 cannot be reached by 3 Sentinel(s)"),
     (NEW | {"maxmemory": "8gb"}, "maxmemory: 8589934592 bytes leaves no head-room in memory"),
-    (NEW | {"nat": "maybe"}, "nat: 'maybe' is not true or false"),
+    (NEW | {"protection": "maybe"}, "protection: 'maybe' is not true or false"),
 ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_settings_of_aws_arrive() -> None:
 
 def test_every_setting_is_documented() -> None:
     documented = AwsSettings.__doc__ or ""
-    fields = [name for name in AwsSettings.__annotations__]
+    fields = list(AwsSettings.__annotations__)
 
     assert [name for name in fields if f"    {name}: " not in documented] == []
     assert {setting_name(name) for name in fields}.isdisjoint(

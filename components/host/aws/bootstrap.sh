@@ -10,7 +10,7 @@ fail() {
 has() { command -v "$1" >/dev/null 2>&1; }
 lacks() { # whether anything is missing
   missing=
-  has redis-server && has redis-cli || missing=redis
+  has redis-server && has redis-cli || missing="$missing redis"
   has python3 && python3 -c 'import boto3' 2>/dev/null || missing="$missing boto3"
   [ "$SSM_AGENT" = no ] || has amazon-ssm-agent || missing="$missing amazon-ssm-agent"
   [ -n "$missing" ]
@@ -47,7 +47,8 @@ version=$(redis-server --version | sed -n 's/.* v=\([0-9]*\)\..*/\1/p')
 [ "${version:-0}" -ge 7 ] || fail "the image has Redis ${version:-of an unknown version}, but 7 or later is needed; use another image (ami-id)"
 
 systemctl daemon-reload
-[ "$SSM_AGENT" = no ] || systemctl -q enable --now amazon-ssm-agent.service
+[ "$SSM_AGENT" = no ] || systemctl -q enable --now amazon-ssm-agent.service ||
+  echo "redis-production: amazon-ssm-agent cannot be started; formation cannot use $NODE" >&2
 for unit in kernel data files; do systemctl -q enable redis-production-$unit.service; done
 systemctl -q enable redis-production.service
 systemctl -q enable --now redis-production-files.timer redis-production-watch.timer

@@ -1,7 +1,7 @@
-"""Puts the node's files, which Secrets Manager keeps, where its server reads them; Redis takes a new certificate at once.
+"""Puts the node's files, which Secrets Manager keeps, where its server reads them.
 
-Without files it tries until it has them, then starts the server. With the files of an earlier time a node starts by
-itself, so that it only tries once.
+Redis takes a new certificate at once. Without files this program tries until it has them, then starts the server. With
+the files of an earlier time a node starts by itself, so that it only tries once.
 """
 
 from __future__ import annotations

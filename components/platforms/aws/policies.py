@@ -117,7 +117,7 @@ def key_policy(site: Site, deployment: str) -> Document:
             "Sid": "EncryptLogs",
             "Effect": "Allow",
             "Principal": {"Service": f"logs.{site.region}.{site.dns_suffix}"},
-            "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
+            "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*"],
             "Resource": "*",
             "Condition": {
                 "ArnLike": {
