@@ -61,10 +61,12 @@ class Groundwork:
     def member(self, node: str, listener: Listener) -> dict[str, Any]:
         """The node as formation's target has it."""
         reach = self._platform.reach(listener)
+        zone = self._platform.fails_with(node)
         return {
             "name": node,
             "announced": {"host": listener.host, "port": listener.port},
             "reach": {"host": reach.host, "port": reach.port},
+            **({"host": zone} if zone else {}),
         }
 
     def topology(self, name: str, target: Mapping[str, Any], listeners: Mapping[str, Listener]) -> Topology:
@@ -158,6 +160,11 @@ class Groundwork:
             files_generations={node.spec.name: node.files_generation for node in nodes if node.spec.kind == "redis"},
             opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=needs)),
         )
+
+
+def published_on(nodes: Sequence[Node]) -> str | None:
+    """The host where the nodes' ports are published; None where they are reached by the names that they announce."""
+    return next((node.reach.host for node in nodes if node.reach != node.spec.listener), None)
 
 
 def address(listener: Listener) -> str:

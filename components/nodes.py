@@ -78,6 +78,10 @@ class Platform(Protocol):
         """
         ...
 
+    def fails_with(self, node_name: str) -> str:
+        """What takes the node down when it fails, such as a zone; the same text for all that it takes down."""
+        ...
+
     def reach(self, listener: Listener) -> Listener:
         """Where the machine that runs Pulumi, or formation for it, reaches a node that listens at ``listener``."""
         ...

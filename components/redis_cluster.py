@@ -11,7 +11,7 @@ import pulumi
 from . import config_files
 from .config_files import CLUSTER_USERS, Listener
 from .examples import cluster_python_example
-from .groundwork import Groundwork, address
+from .groundwork import Groundwork, address, published_on
 from .hooks import RollingGate
 from .settings import RedisClusterSettings, deployment_name
 from .topologies import CLUSTER
@@ -105,7 +105,11 @@ class RedisCluster(pulumi.ComponentResource):
         self.python_example = pulumi.Output.secret(
             pulumi.Output.all(groundwork.ca_certificate, groundwork.passwords).apply(
                 lambda values: cluster_python_example(
-                    [node.reach for node in made], values[0], values[1]["app"], settings.app_key_pattern
+                    [node.reach for node in made],
+                    values[0],
+                    values[1]["app"],
+                    settings.app_key_pattern,
+                    published_on(made),
                 )
             )
         )

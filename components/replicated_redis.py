@@ -11,7 +11,7 @@ import pulumi
 from . import config_files
 from .config_files import REDIS_USERS, Listener
 from .examples import python_example
-from .groundwork import Groundwork, address
+from .groundwork import Groundwork, address, published_on
 from .hooks import RollingGate
 from .settings import ReplicatedRedisSettings, deployment_name
 
@@ -142,6 +142,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
                     values[0],
                     values[1]["app"],
                     settings.app_key_pattern,
+                    published_on(sentinel_nodes),
                 )
             )
         )

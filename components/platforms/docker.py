@@ -55,6 +55,10 @@ class DockerPlatform:
         """At ``<deployment>-<kind>-<ordinal>``: the container's name, resolved by the engine's name service."""
         return Listener(self._deployment + node_name.removeprefix(self._prefix), base_port + ordinal)
 
+    def fails_with(self, node_name: str) -> str:
+        """Nothing to tell apart: all are on one engine."""
+        return ""
+
     def reach(self, listener: Listener) -> Listener:
         """The port published on loopback: containers' addresses have no route on Docker Desktop."""
         return Listener(_LOOPBACK, listener.port)

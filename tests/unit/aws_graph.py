@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pulumi
@@ -51,7 +51,7 @@ class Aws(NoLookUps):
         token = args.token.rsplit(":", 1)[-1].rsplit("/", 1)[-1]
         self.asked.append(token)
         given = dict(args.args)
-        answer: dict[str, Any] | None = {
+        answers: dict[str, Callable[[], dict[str, Any]]] = {
             "getCallerIdentity": lambda: {"accountId": ACCOUNT},
             "getRegion": lambda: {"region": REGION},
             "getPartition": lambda: {"partition": "aws", "dnsSuffix": "amazonaws.com"},
@@ -60,11 +60,12 @@ class Aws(NoLookUps):
             "getSubnet": lambda: self._subnet(given["id"]),
             "getSecurityGroup": lambda: {"id": given["id"]},
             "getAmi": lambda: self._image(given),
-        }[token]()
+        }
+        answer = answers[token]()
         changed = self.changes.get(token, {})
         if "error" in changed and changed.get("id", given.get("id")) == given.get("id"):
             return {}, [("id", str(changed["error"]))]
-        return {**(answer or {}), **changed}, []
+        return {**answer, **changed}, []
 
     def _subnet(self, identifier: str) -> dict[str, Any]:
         zone = SUBNETS[identifier]

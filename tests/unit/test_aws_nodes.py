@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from tests.unit.aws_graph import (
 )
 from tests.unit.resource_graph import FOLDER, Graph, Registered, Secret, plain, shown
 
+PROJECT = Path(__file__).parents[2]
 REDIS = ["cache-redis-0", "cache-redis-1", "cache-redis-2"]
 SENTINELS = ["cache-sentinel-0", "cache-sentinel-1", "cache-sentinel-2"]
 NODES = [*REDIS, *SENTINELS]
@@ -425,6 +429,38 @@ def test_what_formation_logs_in_with_is_in_its_secret() -> None:
     assert set(access) == {"passwords", "acl", "ca_certificate"}
     assert access["passwords"]["admin"] == "password-of-admin"
     assert set(access["acl"]) == {"default", *access["passwords"]}
+
+
+def test_formation_knows_which_copies_a_zone_takes_along() -> None:
+    (topology,) = default_cluster().of_type(":Topology").values()
+    hosts = [[member["host"][-1] for member in shard["members"]] for shard in topology.inputs["target"]["shards"]]
+
+    assert hosts == [["a", "b"], ["b", "c"], ["c", "a"]]
+
+
+def test_clients_use_announced_names() -> None:
+    for made in (default_graph(), default_cluster()):
+        assert "force_master_ip" not in made.outputs["python_example"]
+        assert "address_remap=" not in made.outputs["python_example"]
+        assert "python_example" in made.secret_outputs
+
+
+@pytest.mark.parametrize("platform", ["docker", "aws"])
+def test_a_program_loads_its_own_platform_only(platform: str) -> None:
+    program = f"""
+import sys
+from tests.unit import aws_graph
+from components import ReplicatedRedis, ReplicatedRedisSettings
+from tests.unit.resource_graph import run_program
+
+if {platform == "aws"}:
+    aws_graph.replicated()
+else:
+    run_program(lambda: ReplicatedRedis("cache", ReplicatedRedisSettings()) and {{}})
+print([name for name in ("pulumi_aws", "pulumi_docker", "boto3", "docker") if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=PROJECT)
+    assert found.stdout.strip() == str({"docker": ["pulumi_docker"], "aws": ["pulumi_aws"]}[platform])
 
 
 # Tags

@@ -16,7 +16,7 @@ from .access import create_access, create_key, create_secret
 from .alarms import create_alarms, create_topic
 from .bucket import create_bucket
 from .context import Context
-from .instances import Address, Foundation, create_address, create_node
+from .instances import Address, Foundation, create_address, create_node, zone_of
 from .network import network_of
 from .security_groups import create_nodes_group
 from .survey import Site, architectures
@@ -61,6 +61,10 @@ class AwsPlatform:
         """At ``<kind>-<ordinal>.<deployment>.internal``, on the same port as all of its kind."""
         suffix = node_name.removeprefix(f"{self._context.name}-")
         return Listener(f"{suffix}.{aws_names.zone_name(self._context.deployment)}", base_port)
+
+    def fails_with(self, node_name: str) -> str:
+        """Its zone."""
+        return self._context.site.zones[zone_of(self._context, node_name)]
 
     def reach(self, listener: Listener) -> Listener:
         """The same: formation runs inside the network, or where its names are known."""
