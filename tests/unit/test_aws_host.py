@@ -239,14 +239,14 @@ def test_a_certificate_that_could_not_be_loaded_is_tried_again(
     assert len([command for command in failing.run_commands if command[0] == "/bin/sh"]) == 2
 
 
-def test_a_node_with_files_starts_without_secrets_manager(files: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_keeps_the_files_that_it_has(files: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable() -> dict[str, str]:
         raise ValueError("unreachable")
 
     files.put(content(files), os.getgid())
     monkeypatch.setattr(files, "fetched", unreachable)
-    files.main()
 
+    assert files.main() == 1
     assert (files.FOLDER / "start.sh").exists()
 
 
@@ -276,6 +276,14 @@ def test_a_secret_cannot_name_files_elsewhere(path: str, monkeypatch: pytest.Mon
 
     with pytest.raises(ValueError, match="files outside"):
         files.fetched()
+
+
+def test_a_server_that_has_files_does_not_wait_for_new_ones() -> None:
+    unit = (HOST / "redis-production.service").read_text()
+
+    assert "redis-production-files" not in unit
+    assert "Requires=redis-production-data.service\n" in unit
+    assert "AssertPathIsMountPoint=/data\n" in unit
 
 
 # User data

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -74,8 +75,8 @@ def let_redis_load_certificate() -> None:
     LOADED.write_text(seen)
 
 
-def main() -> None:
-    """Fetch, put, load."""
+def main() -> int:
+    """Fetch, put, load. Returns the exit code."""
     os.umask(0o077)
     first = not (FOLDER / "start.sh").exists()
     while True:
@@ -84,7 +85,7 @@ def main() -> None:
         except (BotoCoreError, ClientError, ValueError) as error:
             print(f"the node's files cannot be fetched: {error}", flush=True)
             if not first:
-                return
+                return 1
             time.sleep(5)
         else:
             break
@@ -93,7 +94,8 @@ def main() -> None:
         subprocess.run(["systemctl", "--no-block", "start", SERVER], check=True)
     else:
         let_redis_load_certificate()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
