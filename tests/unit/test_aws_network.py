@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -101,6 +102,13 @@ def test_without_a_way_to_the_internet_nodes_reach_endpoints_only() -> None:
     }  # fmt: skip
     assert not a_cluster().of_type(":NatGateway")
     assert not a_cluster().of_type(":InternetGateway")
+
+
+@pytest.mark.parametrize("made", [new_network, existing_network, a_cluster])
+def test_descriptions_have_only_what_ec2_takes(made: Any) -> None:
+    for kind in ("SecurityGroup", "SecurityGroupIngressRule", "SecurityGroupEgressRule"):
+        for each in made().of_type(f":{kind}").values():
+            assert re.fullmatch(r"[A-Za-z0-9. _:/()#,@\[\]+=&;{}!$*-]{1,255}", each.inputs["description"])
 
 
 def test_endpoints_are_for_nodes() -> None:

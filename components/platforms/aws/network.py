@@ -150,7 +150,7 @@ def _interface_endpoints(
     group = aws.ec2.SecurityGroup(
         f"{context.name}-endpoints",
         name=f"{context.deployment}-endpoints",
-        description=f"Endpoints of AWS's services for {context.deployment}",
+        description=f"Endpoints of AWS services for {context.deployment}",
         vpc_id=vpc.id,
         tags=context.tags("endpoints"),
         opts=context.opts,

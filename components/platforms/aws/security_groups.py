@@ -80,7 +80,7 @@ def create_nodes_group(context: Context, network: Network) -> NodesGroup:
         for rule in egress
     ]
     if network.endpoints_group is not None:
-        from_nodes = _Rule("nodes", _HTTPS, ("referenced_security_group_id", group.id), "Nodes use AWS's services")
+        from_nodes = _Rule("nodes", _HTTPS, ("referenced_security_group_id", group.id), "Nodes use AWS services")
         rules.append(
             aws.vpc.SecurityGroupIngressRule(
                 f"{name}-endpoints-from-nodes",
@@ -118,7 +118,7 @@ def _among_nodes(context: Context, group: aws.ec2.SecurityGroup) -> Iterator[_Ru
     bus = {"bus": context.settings.port + _BUS_OFFSET} if isinstance(context.settings, RedisClusterSettings) else {}
     for purpose, port in {**_client_ports(context), **bus}.items():
         yield _Rule(
-            f"nodes-{purpose}", port, ("referenced_security_group_id", group.id), f"Nodes use each other's {purpose}"
+            f"nodes-{purpose}", port, ("referenced_security_group_id", group.id), f"From node to node: {purpose}"
         )
 
 
@@ -128,8 +128,8 @@ def _to_services(context: Context, network: Network) -> Iterator[_Rule]:
     (The network's own DNS, time and instance metadata services need no rule.)
     """
     if network.endpoints_group is not None:
-        yield _Rule("endpoints", _HTTPS, ("referenced_security_group_id", network.endpoints_group), "AWS's services")
+        yield _Rule("endpoints", _HTTPS, ("referenced_security_group_id", network.endpoints_group), "AWS services")
     if network.s3_prefix_list is not None:
         yield _Rule("s3", _HTTPS, ("prefix_list_id", network.s3_prefix_list), "S3")
     if context.settings.aws.nat or context.settings.aws.vpc_id is not None:
-        yield _Rule("https", _HTTPS, ("cidr_ipv4", "0.0.0.0/0"), "AWS's services and package mirrors, by HTTPS")
+        yield _Rule("https", _HTTPS, ("cidr_ipv4", "0.0.0.0/0"), "AWS services and package mirrors, by HTTPS")
