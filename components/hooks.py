@@ -13,6 +13,8 @@ from .config_files import Listener
 if TYPE_CHECKING:
     from .live_deployment import LiveDeployment
 
+START_SUFFIX = "-attachment"
+"""What the name of a resource ends in without which a node does not start, as it brings the node's data."""
 _SETTLE_SECONDS = 0.5
 
 
@@ -49,13 +51,15 @@ class RollingGate:
         self._holder: str | None = None
         self._failure: str | None = None
         self._changed = asyncio.Condition()
-        self.options = pulumi.ResourceOptions(
-            hooks=pulumi.ResourceHookBinding(
-                before_delete=[pulumi.ResourceHook(f"{name}-before-stop", self._before_stop)],
-                after_create=[pulumi.ResourceHook(f"{name}-after-start", self._after_start)],
-                on_error=[pulumi.ErrorHook(f"{name}-on-error", self._on_error)],
-            )
-        )
+        stop = pulumi.ResourceHook(f"{name}-before-stop", self._before_stop)
+        start = pulumi.ResourceHook(f"{name}-after-start", self._after_start)
+        on_error = [pulumi.ErrorHook(f"{name}-on-error", self._on_error)]
+        self.options = _bound(before_delete=[stop], after_create=[start], on_error=on_error)
+        """For a resource that is the node, and makes it start."""
+        self.stop_options = _bound(before_delete=[stop], on_error=on_error)
+        """For a resource that is the node, but does not start before another one, of the name that follows, is made."""
+        self.start_options = _bound(after_create=[start], on_error=on_error)
+        """For that other resource, which is named ``<node>`` and START_SUFFIX."""
 
     async def _before_stop(self, args: pulumi.ResourceHookArgs) -> None:
         live = await self._live()
@@ -71,21 +75,22 @@ class RollingGate:
             raise
 
     async def _after_start(self, args: pulumi.ResourceHookArgs) -> None:
-        if self._holder != args.name:
+        node = args.name.removesuffix(START_SUFFIX)
+        if self._holder != node:
             return
         live = await self._live()
         try:
-            await asyncio.to_thread(live.wait_until_back, args.name, pulumi.log.info)
+            await asyncio.to_thread(live.wait_until_back, node, pulumi.log.info)
         except Exception as error:
-            await self._fail(f"{args.name}: {error}")
+            await self._fail(f"{node}: {error}")
             raise
         async with self._changed:
-            self._replaced.append(args.name)
+            self._replaced.append(node)
             self._holder = None
             self._changed.notify_all()
 
     async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
-        await self._fail(f"{args.name} could not be replaced")
+        await self._fail(f"{args.name.removesuffix(START_SUFFIX)} could not be replaced")
         return False
 
     async def _is_needed(self, name: str, live: LiveDeployment) -> bool:
@@ -136,3 +141,7 @@ class RollingGate:
 
         passwords, ca_certificate = await self._access.future() or ({}, "")
         return live_deployment(self._target, passwords, ca_certificate)
+
+
+def _bound(**hooks: Any) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(**hooks))

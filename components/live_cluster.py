@@ -18,7 +18,7 @@ from .formation.cluster.plan import plan_for_empty_deployment
 from .formation.cluster.safety import is_formed, make_safe_to_stop, still_owns_slots, stop_order, wait_until_back
 from .live_deployment import HAND_OVER_SECONDS, TIMEOUT_SECONDS, Forecast, Progress
 
-_ORDINALS = re.compile(r"(.+-redis-)(\d+-\d+)")
+_ORDINALS = re.compile(r"(.*\bredis-)(\d+-\d+)(\..+)?")
 
 
 class LiveCluster:
@@ -165,22 +165,22 @@ class LiveCluster:
         hosts = {member.reach.host for member in self._target.members}
         left_behind = {
             node.address: Member(
-                f"{name}{ordinals}",
+                name.format(ordinals),
                 node.address,
                 Address(first.reach.host if len(hosts) == 1 else node.address.host, node.address.port),
             )
             for knowledge in observation.knowledge
             for node in knowledge.nodes.values()
-            for prefix, ordinals in [_divided(node.address.host)]
-            if prefix == mine and ordinals and node.address not in known
+            for frame, ordinals in [_divided(node.address.host)]
+            if frame == mine and ordinals and node.address not in known
         }
         return tuple(left_behind.values())
 
 
 def _divided(name: str) -> tuple[str, str]:
-    """``cache-local-redis-`` and ``0-1``."""
+    """A node's or host's name without its ordinals, and those: ``cache-local-redis-{}`` and ``0-1``."""
     match = _ORDINALS.fullmatch(name)
-    return (match[1], match[2]) if match else (name, "")
+    return (f"{match[1]}{{}}{match[3] or ''}", match[2]) if match else (name, "")
 
 
 def _forecast(found: Plan, observation: Observation) -> Forecast:
