@@ -72,7 +72,13 @@ def _build(lane: Lane, environment: Mapping[str, str], image: str) -> None:
     with tempfile.TemporaryDirectory(prefix="redis-production-image-") as temporary:
         archive = Path(temporary) / "root.tar"
         lane.run(
-            ["mmdebstrap", *mmdebstrap_options(_http_proxy()), _SUITE, archive, *debian_mirrors(_index_targets())],
+            [
+                "mmdebstrap",
+                *mmdebstrap_options(configured_proxy()),
+                _SUITE,
+                archive,
+                *debian_mirrors(configured_targets()),
+            ],
             f"unpacking Debian 13's Redis for {image}",
             advice="The Debian mirror of this machine (apt-get indextargets shows it) must offer Debian 13 (trixie).",
             progress=lambda line: line.removeprefix("I: ") if re.fullmatch(r"I: [a-z ]+packages.*", line) else None,
@@ -131,7 +137,8 @@ def debian_mirrors(index_targets: Iterable[str]) -> list[str]:
     return found[:1]
 
 
-def _index_targets() -> list[str]:
+def configured_targets() -> list[str]:
+    """The package sources that apt is configured for, as ``debian_mirrors`` reads them."""
     answer = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Identifier: Packages"],
         capture_output=True, text=True, check=False,
@@ -139,7 +146,7 @@ def _index_targets() -> list[str]:
     return answer.stdout.splitlines() if answer.returncode == 0 else []
 
 
-def _http_proxy() -> str:
+def configured_proxy() -> str:
     """The proxy that apt is configured for: mmdebstrap does not read the machine's apt configuration."""
     answer = subprocess.run(
         ["apt-config", "shell", "proxy", "Acquire::http::Proxy"], capture_output=True, text=True, check=False

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from .config_files import Listener
+from .key_patterns import key_within
 
 
 def python_example(
-    sentinels: Sequence[Listener], master_name: str, ca_certificate: str, app_password: str, app_key_pattern: str = "*"
+    sentinels: Sequence[Listener],
+    master_name: str,
+    ca_certificate: str,
+    app_password: str,
+    app_key_pattern: str = "*",
+    published_on: str | None = None,
 ) -> str:
     """A redis-py script that defines ``client`` (Sentinel's ``master_for``). Holds a secret.
 
-    Nodes announce names that only their own network knows. Their ports are published under the same number on
-    loopback, so the script keeps the port that Sentinel answers and connects to the host it runs on (redis-py's
-    ``force_master_ip``).
+    ``published_on``: where nodes announce names that only their own network knows, the host on which their ports are
+    published under the same number. Then the script keeps the port that Sentinel answers and connects to that host
+    (redis-py's ``force_master_ip``).
     """
-    host = sentinels[0].host
+    elsewhere = f'    force_master_ip="{published_on}",\n' if published_on else ""
     key = key_within(app_key_pattern, "hello")
     addresses = ", ".join(f'("{sentinel.host}", {sentinel.port})' for sentinel in sentinels)
     return f'''\
@@ -41,8 +46,7 @@ access = {{
 sentinel = Sentinel(
     [{addresses}],
     sentinel_kwargs=access,
-    force_master_ip="{host}",
-    **access,
+{elsewhere}    **access,
 )
 client: redis.Redis = sentinel.master_for(
     "{master_name}",
@@ -58,14 +62,17 @@ if __name__ == "__main__":
 
 
 def cluster_python_example(
-    nodes: Sequence[Listener], ca_certificate: str, app_password: str, app_key_pattern: str = "*"
+    nodes: Sequence[Listener],
+    ca_certificate: str,
+    app_password: str,
+    app_key_pattern: str = "*",
+    published_on: str | None = None,
 ) -> str:
     """A redis-py script that defines ``client``, a RedisCluster. Holds a secret.
 
-    Nodes announce names that only their own network knows. Their ports are published under the same number on
-    loopback, so the script keeps the port of every address and connects to the host it runs on (``address_remap``).
+    ``published_on``: as for :func:`python_example`; the script keeps the port of every address (``address_remap``).
     """
-    host = nodes[0].host
+    elsewhere = f'    address_remap=lambda announced: ("{published_on}", announced[1]),\n' if published_on else ""
     key = key_within(app_key_pattern, "hello")
     addresses = "\n".join(f'    ClusterNode("{node.host}", {node.port}),' for node in nodes)
     return f'''\
@@ -82,8 +89,7 @@ nodes = [
 ]
 client = FollowingCluster(
     startup_nodes=nodes,
-    address_remap=lambda announced: ("{host}", announced[1]),
-    username="app",
+{elsewhere}    username="app",
     password="{app_password}",
     ssl=True,
     ssl_ca_data=CA_CERTIFICATE,
@@ -95,12 +101,6 @@ if __name__ == "__main__":
     client.set({key!r}, "world")
     print(client.get({key!r}))
 '''
-
-
-def key_within(pattern: str, name: str) -> str:
-    """A key that matches an ACL key pattern (``*``, ``?``, ``[...]``), called ``name`` where that leaves a choice."""
-    key = re.sub(r"\[\^?(.)[^]]*\]", r"\1", pattern).replace("?", "x")
-    return key.replace("*", name, 1).replace("*", "")
 
 
 def _source(module: str) -> str:

@@ -9,11 +9,8 @@ from typing import Any
 from pulumi.output import Unknown
 
 from .formation import FormationError, FormationRefused
-from .formation.access_control import apply_access_control, reload_certificates
 from .formation_resource import WANTED
-from .live_deployment import Forecast, LiveDeployment, live_deployment
-
-_NO_PASSWORDS = {"admin": "", "sentinel": ""}
+from .live_deployment import NO_PASSWORDS, Forecast, LiveDeployment, live_deployment
 
 
 class Impossible(Exception):
@@ -40,7 +37,7 @@ def planned(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
 
 def _planned(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
     if not olds:
-        forecast = live_deployment(news["target"], _NO_PASSWORDS, "").plan_for_new_nodes()
+        forecast = live_deployment(news["target"], NO_PASSWORDS, "").plan_for_new_nodes()
         _refuse(forecast)
         return list(forecast.lines)
     _refuse_too_small_memory(olds, news)
@@ -59,11 +56,7 @@ def _planned(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
 def formed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> dict[str, Any]:
     """Form and verify the deployment; return the resource's outputs. Raises FormationError."""
     try:
-        deployment = _connect(olds, news)
-        results = deployment.form(_say)
-        access = deployment.access
-        apply_access_control(deployment.redis_nodes, access, news["acl"])
-        reload_certificates(deployment.redis_nodes, access)
+        results = _connect(olds, news).form(news["acl"], _say)
     except FormationError:
         sys.tracebacklimit = 0  # the message says it all; the SDK would print our stack above it
         raise

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 
 from . import config_files
 from .config_files import CONFIG_FOLDER, Listener
 from .credentials import Credentials
+from .formation_resource import Formation
 from .hooks import RollingGate
-from .nodes import Node, NodeKind, NodeSpec
-from .platforms.docker import DockerPlatform
+from .nodes import Node, NodeKind, NodeSpec, Platform
 from .settings import NodeSettings
 from .tls import CertificateAuthority, NodeCertificate
 from .topology_resource import Topology
 
 
 class Groundwork:
-    """Makes ``<name>-credentials``, the platform's network and image, and ``<name>-certificate-authority``.
+    """Makes ``<name>-credentials``, what nodes share on the platform, and ``<name>-certificate-authority``.
+
+    Raises SettingsError, before anything is made, when the platform says that a setting cannot be.
 
     Args:
         name: the component's.
@@ -39,9 +41,10 @@ class Groundwork:
     ) -> None:
         self._settings = settings
         self._children = children
+        make_platform = _platform_maker(name, deployment, settings, children)
         every_user = [*users, *(["default"] if settings.default_user else [])]
         credentials = Credentials(f"{name}-credentials", every_user, children)
-        self._platform = DockerPlatform(name, deployment, credentials.id, settings.image, children)
+        self._platform = make_platform(credentials.id)
         self._authority = CertificateAuthority(
             f"{name}-certificate-authority",
             f"{deployment} certificate authority",
@@ -51,18 +54,29 @@ class Groundwork:
         self.passwords: pulumi.Output[Mapping[str, str]] = pulumi.Output.secret(credentials.passwords)
         self.ca_certificate: pulumi.Output[str] = self._authority.certificate
 
-    def listener(self, node: str, port: int) -> Listener:
-        """Where a node of this name listens."""
-        return Listener(self._platform.host_name(node), port)
+    def listener(self, node: str, base_port: int, ordinal: int) -> Listener:
+        """Where a node of this name listens; ``ordinal`` tells it from the others of its kind."""
+        return self._platform.listener(node, base_port, ordinal)
 
     def member(self, node: str, listener: Listener) -> dict[str, Any]:
         """The node as formation's target has it."""
         reach = self._platform.reach(listener)
+        zone = self._platform.fails_with(node)
         return {
             "name": node,
             "announced": {"host": listener.host, "port": listener.port},
             "reach": {"host": reach.host, "port": reach.port},
+            **({"host": zone} if zone else {}),
         }
+
+    def topology(self, name: str, target: Mapping[str, Any], listeners: Mapping[str, Listener]) -> Topology:
+        """Record the wanted topology, with what the platform has to say to it, and make its host names known.
+
+        ``listeners`` has every node's, by its name.
+        """
+        topology = Topology(name, {**target, **self._platform.record()}, self._children)
+        self._platform.announce(listeners, topology)
+        return topology
 
     def secret_file(self, render: Callable[[Mapping[str, str]], str]) -> pulumi.Output[str]:
         """The text that ``render`` makes of the passwords."""
@@ -126,10 +140,50 @@ class Groundwork:
             restart_files={f"{CONFIG_FOLDER}/{path}": content for path, content in restart_files.items()},
         )
         after = pulumi.ResourceOptions(depends_on=[topology])
-        opts = pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions.merge(gate.options, after))
-        return self._platform.create_node(spec, opts)
+        return self._platform.create_node(spec, gate, pulumi.ResourceOptions.merge(self._children, after))
+
+    def form(
+        self, name: str, topology: Topology, results: Sequence[str], rules: Mapping[str, str], nodes: Sequence[Node]
+    ) -> Formation:
+        """Make the nodes one deployment. ``results``: what it finds out; ``rules``: ACL rules of the Redis nodes."""
+        acl = self.acl_definitions(rules)
+        needs = self._platform.give_access(self.passwords, acl, self.ca_certificate, self._children)
+        needs = [*needs, *(resource for node in nodes for resource in node.ready_with)]
+        return Formation(
+            name,
+            target=topology.record,
+            results=results,
+            acl=acl,
+            passwords=self.passwords,
+            ca_certificate=self.ca_certificate,
+            generations={node.spec.name: node.generation for node in nodes},
+            files_generations={node.spec.name: node.files_generation for node in nodes if node.spec.kind == "redis"},
+            opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=needs)),
+        )
+
+
+def published_on(nodes: Sequence[Node]) -> str | None:
+    """The host where the nodes' ports are published; None where they are reached by the names that they announce."""
+    return next((node.reach.host for node in nodes if node.reach != node.spec.listener), None)
 
 
 def address(listener: Listener) -> str:
     """``host:port``."""
     return f"{listener.host}:{listener.port}"
+
+
+def _platform_maker(
+    name: str, deployment: str, settings: NodeSettings, children: pulumi.ResourceOptions
+) -> Callable[[pulumi.Input[str]], Platform]:
+    """What makes the platform of an identity, once everything that can be checked before is.
+
+    A program loads the platform that it deploys to, and no other.
+    """
+    if settings.platform == "aws":
+        from .platforms.aws import AwsPlatform, survey
+
+        site = survey(settings, cast(pulumi.Resource, children.parent))
+        return lambda _identity: AwsPlatform(name, deployment, settings, site, children)
+    from .platforms.docker import DockerPlatform
+
+    return lambda identity: DockerPlatform(name, deployment, identity, settings.image, children)

@@ -13,6 +13,8 @@ from .config_files import Listener
 if TYPE_CHECKING:
     from .live_deployment import LiveDeployment
 
+START_SUFFIX = "-attachment"
+"""What the name of a resource ends in without which a node does not start, as it brings the node's data."""
 _SETTLE_SECONDS = 0.5
 
 
@@ -42,22 +44,26 @@ class RollingGate:
         self._target = target
         self._listener_of = listener_of
         self._access = pulumi.Output.all(passwords, ca_certificate)
+        self._asking = 0
         self._waiting: list[str] = []
+        self._next: str | None = None
         self._replaced: list[str] = []
         self._holder: str | None = None
         self._failure: str | None = None
         self._changed = asyncio.Condition()
-        self.options = pulumi.ResourceOptions(
-            hooks=pulumi.ResourceHookBinding(
-                before_delete=[pulumi.ResourceHook(f"{name}-before-stop", self._before_stop)],
-                after_create=[pulumi.ResourceHook(f"{name}-after-start", self._after_start)],
-                on_error=[pulumi.ErrorHook(f"{name}-on-error", self._on_error)],
-            )
-        )
+        stop = pulumi.ResourceHook(f"{name}-before-stop", self._before_stop)
+        start = pulumi.ResourceHook(f"{name}-after-start", self._after_start)
+        on_error = [pulumi.ErrorHook(f"{name}-on-error", self._on_error)]
+        self.options = _bound(before_delete=[stop], after_create=[start], on_error=on_error)
+        """For a resource that is the node, and makes it start."""
+        self.stop_options = _bound(before_delete=[stop], on_error=on_error)
+        """For a resource that is the node, but does not start before another one, of the name that follows, is made."""
+        self.start_options = _bound(after_create=[start], on_error=on_error)
+        """For that other resource, which is named ``<node>`` and START_SUFFIX."""
 
     async def _before_stop(self, args: pulumi.ResourceHookArgs) -> None:
         live = await self._live()
-        if not await asyncio.to_thread(live.is_needed, args.name):
+        if not await self._is_needed(args.name, live):
             # Not formed yet, being destroyed, or already retired: nobody depends on this node.
             await self._prove_that_it_may_go(args.name, live)
             return
@@ -69,22 +75,33 @@ class RollingGate:
             raise
 
     async def _after_start(self, args: pulumi.ResourceHookArgs) -> None:
-        if self._holder != args.name:
+        node = args.name.removesuffix(START_SUFFIX)
+        if self._holder != node:
             return
         live = await self._live()
         try:
-            await asyncio.to_thread(live.wait_until_back, args.name, pulumi.log.info)
+            await asyncio.to_thread(live.wait_until_back, node, pulumi.log.info)
         except Exception as error:
-            await self._fail(f"{args.name}: {error}")
+            await self._fail(f"{node}: {error}")
             raise
         async with self._changed:
-            self._replaced.append(args.name)
+            self._replaced.append(node)
             self._holder = None
             self._changed.notify_all()
 
     async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
-        await self._fail(f"{args.name} could not be replaced")
+        await self._fail(f"{args.name.removesuffix(START_SUFFIX)} could not be replaced")
         return False
+
+    async def _is_needed(self, name: str, live: LiveDeployment) -> bool:
+        """The answer may take seconds: nobody is let go before all that have asked are waiting."""
+        self._asking += 1
+        try:
+            return await asyncio.to_thread(live.is_needed, name)
+        finally:
+            async with self._changed:
+                self._asking -= 1
+                self._changed.notify_all()
 
     async def _prove_that_it_may_go(self, name: str, live: LiveDeployment) -> None:
         if self._listener_of is None:
@@ -103,10 +120,14 @@ class RollingGate:
             while True:
                 if self._failure:
                     raise RuntimeError(f"{name} was left as it is, because {self._failure}")
-                if self._holder is None and await asyncio.to_thread(live.next_to_stop, self._waiting) == name:
-                    self._waiting.remove(name)
-                    self._holder = name
-                    return
+                if self._holder is None and not self._asking:
+                    if self._next not in self._waiting:
+                        self._next = await asyncio.to_thread(live.next_to_stop, tuple(self._waiting))
+                        self._changed.notify_all()
+                    if self._next == name:
+                        self._waiting.remove(name)
+                        self._holder = name
+                        return
                 await self._changed.wait()
 
     async def _fail(self, reason: str) -> None:
@@ -120,3 +141,7 @@ class RollingGate:
 
         passwords, ca_certificate = await self._access.future() or ({}, "")
         return live_deployment(self._target, passwords, ca_certificate)
+
+
+def _bound(**hooks: Any) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(**hooks))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pulumi
 
 from .config_files import Listener
+
+if TYPE_CHECKING:
+    from .hooks import RollingGate
 
 NodeKind = Literal["redis", "sentinel"]
 
@@ -53,29 +57,75 @@ class Node:
         reach: where the machine that runs Pulumi connects to.
         generation: changes whenever the node is made anew (a container's or an instance's id).
         files_generation: changes whenever one of its files does.
+        ready_with: what has to exist besides before the node can be reached.
     """
 
     spec: NodeSpec
     reach: Listener
     generation: pulumi.Output[str]
     files_generation: pulumi.Output[str]
+    ready_with: Sequence[pulumi.Resource] = ()
 
 
 class Platform(Protocol):
     """Makes nodes. One object per component; network rules that nodes share are made with the first node."""
 
-    def host_name(self, node_name: str) -> str:
-        """The host name under which other nodes and clients find the node: stable across restarts."""
+    def listener(self, node_name: str, base_port: int, ordinal: int) -> Listener:
+        """Where the node of this name listens, and the host name under which other nodes and clients find it.
+
+        Both are stable across restarts. ``ordinal`` tells the node from the others of its kind: where nodes share a
+        host, each has a port of its own.
+        """
+        ...
+
+    def fails_with(self, node_name: str) -> str:
+        """What takes the node down when it fails, such as a zone; the same text for all that it takes down."""
         ...
 
     def reach(self, listener: Listener) -> Listener:
-        """Where the machine that runs Pulumi reaches a node that listens at ``listener``."""
+        """Where the machine that runs Pulumi, or formation for it, reaches a node that listens at ``listener``."""
         ...
 
     def certificate_names(self, listener: Listener) -> list[str]:
         """Host names and addresses under which clients may connect to the node."""
         ...
 
-    def create_node(self, spec: NodeSpec, opts: pulumi.ResourceOptions) -> Node:
-        """Make the node with its data volume. It starts unformed; nothing is waited for but its existence."""
+    def record(self) -> dict[str, Any]:
+        """What the topology's record says besides: how formation gets to the nodes, and what nodes cannot change."""
         ...
+
+    def announce(self, listeners: Mapping[str, Listener], after: pulumi.Resource) -> None:
+        """Let every node of the deployment be known by its name before the first of them is made.
+
+        Nothing is done before ``after`` exists.
+        """
+        ...
+
+    def create_node(self, spec: NodeSpec, gate: RollingGate, opts: pulumi.ResourceOptions) -> Node:
+        """Make the node with its data volume. It starts unformed; nothing is waited for but its existence.
+
+        ``gate`` is told before the node is stopped and after it was started.
+        """
+        ...
+
+    def give_access(
+        self,
+        passwords: pulumi.Output[Mapping[str, str]],
+        acl: pulumi.Output[dict[str, str]],
+        ca_certificate: pulumi.Output[str],
+        opts: pulumi.ResourceOptions,
+    ) -> Sequence[pulumi.Resource]:
+        """Put where formation finds it what it takes to log in, if the machine that runs Pulumi is not where it runs.
+
+        Returns what formation has to wait for.
+        """
+        ...
+
+
+def digest_of(files: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
+    """A fingerprint of file contents, which may be secret: not reversible, as every secret in them is random."""
+
+    def digest(contents: str) -> str:
+        return hashlib.sha256(contents.encode()).hexdigest()
+
+    return pulumi.Output.unsecret(pulumi.Output.json_dumps(dict(sorted(files.items()))).apply(digest))

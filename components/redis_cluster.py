@@ -11,12 +11,10 @@ import pulumi
 from . import config_files
 from .config_files import CLUSTER_USERS, Listener
 from .examples import cluster_python_example
-from .formation_resource import Formation
-from .groundwork import Groundwork, address
+from .groundwork import Groundwork, address, published_on
 from .hooks import RollingGate
 from .settings import RedisClusterSettings, deployment_name
 from .topologies import CLUSTER
-from .topology_resource import Topology
 
 
 class RedisCluster(pulumi.ComponentResource):
@@ -58,7 +56,7 @@ class RedisCluster(pulumi.ComponentResource):
 
         def listener_of(node: str) -> Listener:
             _, shard, copy = node.rsplit("-", 2)
-            return groundwork.listener(node, settings.port_of(int(shard), int(copy)))
+            return groundwork.listener(node, settings.port, settings.ordinal_of(int(shard), int(copy)))
 
         shards = {
             f"{name}-redis-{shard}": [f"{name}-redis-{shard}-{copy}" for copy in range(settings.replicas_per_shard + 1)]
@@ -78,8 +76,8 @@ class RedisCluster(pulumi.ComponentResource):
             ],
             "live_settings": live,
         }
-        topology = Topology(f"{name}-topology", target, children)
-        gate = RollingGate(name, target, groundwork.passwords, groundwork.ca_certificate, listener_of)
+        topology = groundwork.topology(f"{name}-topology", target, listeners)
+        gate = RollingGate(name, topology.record, groundwork.passwords, groundwork.ca_certificate, listener_of)
         rules = config_files.cluster_acl_rules(settings)
         made = []
         for node, listener in listeners.items():
@@ -93,20 +91,12 @@ class RedisCluster(pulumi.ComponentResource):
                 "redis.conf": groundwork.secret_file(partial(_redis_conf, settings, listener, node)),
             }
             made.append(
-                groundwork.create_node(gate, topology, node, "redis", listener, settings.memory, files, restart_files)
+                groundwork.create_node(
+                    gate, topology, node, "redis", listener, settings.node_memory, files, restart_files
+                )
             )
 
-        formation = Formation(
-            f"{name}-formation",
-            target=target,
-            results=("shards",),
-            acl=groundwork.acl_definitions(rules),
-            passwords=groundwork.passwords,
-            ca_certificate=groundwork.ca_certificate,
-            generations={node.spec.name: node.generation for node in made},
-            files_generations={node.spec.name: node.files_generation for node in made},
-            opts=children,
-        )
+        formation = groundwork.form(f"{name}-formation", topology, ("shards",), rules, made)
 
         self.nodes = pulumi.Output.from_input([address(node.reach) for node in made])
         self.shards = formation.shards
@@ -115,7 +105,11 @@ class RedisCluster(pulumi.ComponentResource):
         self.python_example = pulumi.Output.secret(
             pulumi.Output.all(groundwork.ca_certificate, groundwork.passwords).apply(
                 lambda values: cluster_python_example(
-                    [node.reach for node in made], values[0], values[1]["app"], settings.app_key_pattern
+                    [node.reach for node in made],
+                    values[0],
+                    values[1]["app"],
+                    settings.app_key_pattern,
+                    published_on(made),
                 )
             )
         )

@@ -11,11 +11,9 @@ import pulumi
 from . import config_files
 from .config_files import REDIS_USERS, Listener
 from .examples import python_example
-from .formation_resource import Formation
-from .groundwork import Groundwork, address
+from .groundwork import Groundwork, address, published_on
 from .hooks import RollingGate
 from .settings import ReplicatedRedisSettings, deployment_name
-from .topology_resource import Topology
 
 
 class ReplicatedRedis(pulumi.ComponentResource):
@@ -69,11 +67,11 @@ class ReplicatedRedis(pulumi.ComponentResource):
         master_name = settings.master_name or deployment
         groundwork = Groundwork(name, deployment, settings, REDIS_USERS, children)
         redis = {
-            node: groundwork.listener(node, settings.port + i)
+            node: groundwork.listener(node, settings.port, i)
             for i, node in enumerate(f"{name}-redis-{i}" for i in range(settings.replicas + 1))
         }
         sentinels = {
-            node: groundwork.listener(node, settings.sentinel_port + i)
+            node: groundwork.listener(node, settings.sentinel_port, i)
             for i, node in enumerate(f"{name}-sentinel-{i}" for i in range(settings.sentinels))
         }
         live = config_files.live_settings(settings, settings.effective_min_replicas_to_write)
@@ -91,8 +89,8 @@ class ReplicatedRedis(pulumi.ComponentResource):
             },
             "live_settings": live,
         }
-        topology = Topology(f"{name}-topology", target, children)
-        gate = RollingGate(name, target, groundwork.passwords, groundwork.ca_certificate)
+        topology = groundwork.topology(f"{name}-topology", target, {**redis, **sentinels})
+        gate = RollingGate(name, topology.record, groundwork.passwords, groundwork.ca_certificate)
         rules = config_files.redis_acl_rules(settings)
         redis_nodes = []
         for node, listener in redis.items():
@@ -106,7 +104,9 @@ class ReplicatedRedis(pulumi.ComponentResource):
                 "redis.conf": groundwork.secret_file(partial(_redis_conf, settings, listener)),
             }
             redis_nodes.append(
-                groundwork.create_node(gate, topology, node, "redis", listener, settings.memory, files, restart_files)
+                groundwork.create_node(
+                    gate, topology, node, "redis", listener, settings.node_memory, files, restart_files
+                )
             )
         sentinel_nodes = []
         for node, listener in sentinels.items():
@@ -120,20 +120,12 @@ class ReplicatedRedis(pulumi.ComponentResource):
             }
             sentinel_nodes.append(
                 groundwork.create_node(
-                    gate, topology, node, "sentinel", listener, settings.sentinel_memory, files, restart_files
+                    gate, topology, node, "sentinel", listener, settings.sentinel_node_memory, files, restart_files
                 )
             )
 
-        formation = Formation(
-            f"{name}-formation",
-            target=target,
-            results=("primary", "replicas"),
-            acl=groundwork.acl_definitions(rules),
-            passwords=groundwork.passwords,
-            ca_certificate=groundwork.ca_certificate,
-            generations={node.spec.name: node.generation for node in [*redis_nodes, *sentinel_nodes]},
-            files_generations={node.spec.name: node.files_generation for node in redis_nodes},
-            opts=children,
+        formation = groundwork.form(
+            f"{name}-formation", topology, ("primary", "replicas"), rules, [*redis_nodes, *sentinel_nodes]
         )
 
         self.sentinels = pulumi.Output.from_input([address(node.reach) for node in sentinel_nodes])
@@ -150,6 +142,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
                     values[0],
                     values[1]["app"],
                     settings.app_key_pattern,
+                    published_on(sentinel_nodes),
                 )
             )
         )

@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
+from .aws_settings import FEWEST_ZONES, SMALLEST_DATA_VOLUME, AwsSettings
+from .instance_types import find_instance_type
+from .ranges import range_problem
 from .redis_directives import (
     BOOLEAN_DIRECTIVES,
     CLUSTER_DIRECTIVES,
@@ -29,7 +32,7 @@ from .redis_directives import (
     RESTART_DIRECTIVES,
 )
 
-PlatformName = Literal["docker"]
+PlatformName = Literal["docker", "aws"]
 Persistence = Literal["rdb", "aof", "hybrid", "none"]
 AppendFsync = Literal["everysec", "always", "no"]
 MaxmemoryPolicy = Literal[
@@ -44,6 +47,7 @@ MaxmemoryPolicy = Literal[
 ]
 
 MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
 SMALLEST_MEMORY = 64 * MEBIBYTE
 _NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _STACK_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -98,9 +102,10 @@ class NodeSettings:
 
     Attributes:
         platform: where nodes run.
+        aws: what only platform ``aws`` has.
         image: the container image of every node (platform ``docker``).
-        memory: memory limit of one Redis node, bytes; at least 64 MiB.
-        maxmemory: redis.conf ``maxmemory`` in bytes; None derives it from ``memory`` (see :attr:`effective_maxmemory`).
+        memory: memory limit of one Redis node, bytes; at least 64 MiB (platform ``docker``, see :attr:`node_memory`).
+        maxmemory: redis.conf ``maxmemory`` in bytes; None derives it (see :attr:`effective_maxmemory`).
         maxmemory_policy: what happens at ``maxmemory``; the default refuses writes rather than dropping keys.
         maxclients: most client connections of a node, 1 to 65000.
         persistence: ``rdb`` snapshots, ``aof`` log, ``hybrid`` both, ``none``.
@@ -112,7 +117,7 @@ class NodeSettings:
             replicas, else 0, so that an isolated primary stops acknowledging and a failover of two nodes stays
             writable.
         min_replicas_max_lag: seconds after which a silent replica no longer counts as in sync.
-        port: of node 0; node i listens on ``port + i``.
+        port: of node 0; node i listens on ``port + i``, and on ``port`` where every node has a host of its own (aws).
         app_key_pattern: the keys that user ``app`` may touch (ACL pattern).
         app_channel_pattern: the Pub/Sub channels that user ``app`` may touch (ACL pattern).
         default_user: turns on Redis's ``default`` user, with the rights of ``app``, for clients that know no ACLs.
@@ -125,6 +130,7 @@ class NodeSettings:
     """
 
     platform: PlatformName = "docker"
+    aws: AwsSettings = field(default_factory=AwsSettings)
     image: str = "redis:8.0.2"
     memory: int = 512 * MEBIBYTE
     maxmemory: int | None = None
@@ -150,6 +156,7 @@ class NodeSettings:
 
     _commands_needed: ClassVar = COMMANDS_THE_COMPONENT_NEEDS
     _needed_by: ClassVar = "replication and Sentinel"
+    _replicas_setting: ClassVar = "replicas"
 
     def __post_init__(self) -> None:
         problems = self._problems()
@@ -160,6 +167,21 @@ class NodeSettings:
     def replicas_of_a_primary(self) -> int:
         """How many replicas each primary has."""
         raise NotImplementedError
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes there are, Sentinels included."""
+        raise NotImplementedError
+
+    @property
+    def on_aws(self) -> bool:
+        """Whether nodes run on AWS: each on a host of its own, so that all of a kind listen on the same port."""
+        return self.platform == "aws"
+
+    @property
+    def node_memory(self) -> int:
+        """Bytes that one Redis node may have: ``memory``, or on AWS what the instance has for it."""
+        return self.aws.redis_instance.node_memory if self.on_aws else self.memory
 
     @property
     def effective_min_replicas_to_write(self) -> int:
@@ -179,12 +201,14 @@ class NodeSettings:
         if self.maxmemory is not None:
             return self.maxmemory
         share = 75 if self.persistence == "none" else 60
-        return (self.memory - 32 * MEBIBYTE) * share // 100 // MEBIBYTE * MEBIBYTE
+        return (self.node_memory - 32 * MEBIBYTE) * share // 100 // MEBIBYTE * MEBIBYTE
 
     def _problems(self) -> list[str]:
         return [
             *self._choice_problems(),
             *self._number_problems(),
+            *self._memory_problems(),
+            *self._aws_problems(),
             *self._directive_problems(),
             *self._rename_problems(),
             *self._min_replicas_problems(),
@@ -214,23 +238,51 @@ class NodeSettings:
 
     def _number_problems(self) -> list[str]:
         problems = [
-            *_range_problem("maxclients", self.maxclients, 1, 65000),
-            *_range_problem("slowlog-log-slower-than", self.slowlog_log_slower_than, -1, 3_600_000_000),
-            *_range_problem("slowlog-max-len", self.slowlog_max_len, 0, 1_000_000),
-            *_range_problem("min-replicas-max-lag", self.min_replicas_max_lag, 1, 3600),
-            *_range_problem("port", self.port, 1024, 65535),
-            *_range_problem("certificate-lifetime-days", self.certificate_lifetime_days, 2, 825),
-            *_range_problem("stop-grace-seconds", self.stop_grace_seconds, 1, 3600),
+            *range_problem("maxclients", self.maxclients, 1, 65000),
+            *range_problem("slowlog-log-slower-than", self.slowlog_log_slower_than, -1, 3_600_000_000),
+            *range_problem("slowlog-max-len", self.slowlog_max_len, 0, 1_000_000),
+            *range_problem("min-replicas-max-lag", self.min_replicas_max_lag, 1, 3600),
+            *range_problem("port", self.port, 1024, 65535),
+            *range_problem("certificate-lifetime-days", self.certificate_lifetime_days, 2, 825),
+            *range_problem("stop-grace-seconds", self.stop_grace_seconds, 1, 3600),
         ]
-        if self.memory < SMALLEST_MEMORY:
-            problems.append(f"memory: {self.memory} bytes is less than a Redis node needs; give at least 64mb")
-        elif self.maxmemory is not None and not 0 < self.maxmemory <= self.memory * 9 // 10:
-            problems.append(
-                f"maxmemory: {self.maxmemory} bytes leaves no head-room in memory {self.memory}; "
-                f"give at most {self.memory * 9 // 10} (90 %), or leave it out to derive it"
-            )
         if self.certificate_authority_lifetime_days <= self.certificate_lifetime_days:
             problems.append("certificate-authority-lifetime-days: must be longer than certificate-lifetime-days")
+        return problems
+
+    def _memory_problems(self) -> list[str]:
+        try:
+            memory = self.node_memory
+        except ValueError:
+            return []  # the instance type is unknown, which is told elsewhere
+        if memory < SMALLEST_MEMORY:
+            return [f"memory: {memory} bytes is less than a Redis node needs; give at least 64mb"]
+        if self.maxmemory is not None and not 0 < self.maxmemory <= memory * 9 // 10:
+            return [
+                f"maxmemory: {self.maxmemory} bytes leaves no head-room in memory {memory}; "
+                f"give at most {memory * 9 // 10} (90 %), or leave it out to derive it"
+            ]
+        # The append-only file and the one that replaces it are on the disk together, or a snapshot and the next.
+        needed = -(-2 * self.effective_maxmemory // GIBIBYTE) + 1
+        size = self.aws.data_volume_size
+        if self.on_aws and self.persistence != "none" and SMALLEST_DATA_VOLUME <= size < needed:
+            return [
+                f"data-volume-size: {size} GiB cannot hold {self.effective_maxmemory} bytes of "
+                f"data (maxmemory) twice, as a rewrite needs; give at least {needed}"
+            ]
+        return []
+
+    def _aws_problems(self) -> list[str]:
+        if not self.on_aws:
+            return []
+        problems = self.aws.problems(nodes=self.node_count)
+        copies = self.replicas_of_a_primary + 1
+        if copies > self.aws.zones >= FEWEST_ZONES:
+            problems.append(
+                f"{self._replicas_setting}: {copies} copies of the same data need {copies} zones, but nodes are in "
+                f"{self.aws.zones}; use at most {self.aws.zones - 1}, or give more zones (subnet-ids, "
+                "availability-zones)"
+            )
         return problems
 
     def _min_replicas_problems(self) -> list[str]:
@@ -274,8 +326,10 @@ class ReplicatedRedisSettings(NodeSettings):
     Attributes:
         replicas: copies beside the primary, 0 to 15.
         sentinels: an odd number, 1 to 15, so that a split always has a majority on one side.
-        sentinel_port: of Sentinel 0; Sentinel i listens on ``sentinel_port + i``.
-        sentinel_memory: memory limit of one Sentinel, bytes.
+        sentinel_port: of Sentinel 0; Sentinel i listens on ``sentinel_port + i``, and on ``sentinel_port`` where every
+            node has a host of its own (aws).
+        sentinel_memory: memory limit of one Sentinel, bytes (platform ``docker``).
+        sentinel_instance_type: of every Sentinel (platform ``aws``).
         quorum: Sentinels that must agree that the primary is down; 1 to ``sentinels``.
         down_after_milliseconds: silence after which a Sentinel takes a node for down.
         parallel_syncs: replicas that resync with a new primary at the same time.
@@ -287,6 +341,7 @@ class ReplicatedRedisSettings(NodeSettings):
     sentinels: int = 3
     sentinel_port: int = 26379
     sentinel_memory: int = 64 * MEBIBYTE
+    sentinel_instance_type: str = "t4g.micro"
     quorum: int = 2
     down_after_milliseconds: int = 30000
     parallel_syncs: int = 1
@@ -298,15 +353,25 @@ class ReplicatedRedisSettings(NodeSettings):
         """``replicas``: there is one primary."""
         return self.replicas
 
+    @property
+    def node_count(self) -> int:
+        """Primary, replicas and Sentinels."""
+        return 1 + self.replicas + self.sentinels
+
+    @property
+    def sentinel_node_memory(self) -> int:
+        """Bytes that one Sentinel may have: ``sentinel_memory``, or on AWS what the instance has for it."""
+        return find_instance_type(self.sentinel_instance_type).node_memory if self.on_aws else self.sentinel_memory
+
     def _problems(self) -> list[str]:
         problems = [
             *super()._problems(),
-            *_range_problem("replicas", self.replicas, 0, 15),
-            *_range_problem("sentinels", self.sentinels, 1, 15),
-            *_range_problem("sentinel-port", self.sentinel_port, 1024, 65535),
-            *_range_problem("down-after-milliseconds", self.down_after_milliseconds, 100, 3_600_000),
-            *_range_problem("failover-timeout", self.failover_timeout, 1000, 86_400_000),
-            *_range_problem("parallel-syncs", self.parallel_syncs, 1, 15),
+            *range_problem("replicas", self.replicas, 0, 15),
+            *range_problem("sentinels", self.sentinels, 1, 15),
+            *range_problem("sentinel-port", self.sentinel_port, 1024, 65535),
+            *range_problem("down-after-milliseconds", self.down_after_milliseconds, 100, 3_600_000),
+            *range_problem("failover-timeout", self.failover_timeout, 1000, 86_400_000),
+            *range_problem("parallel-syncs", self.parallel_syncs, 1, 15),
         ]
         if self.sentinels % 2 == 0:
             problems.append(
@@ -322,7 +387,24 @@ class ReplicatedRedisSettings(NodeSettings):
             problems.append(f"sentinel-memory: {self.sentinel_memory} bytes is too little; give at least 32mb")
         if self.master_name is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", self.master_name):
             problems.append(f"master-name: '{self.master_name}' may hold letters, digits, '.', '_' and '-' only")
-        problems.extend(self._port_problems())
+        problems.extend([] if self.on_aws else self._port_problems())
+        return problems
+
+    def _aws_problems(self) -> list[str]:
+        problems = super()._aws_problems()
+        if not self.on_aws:
+            return problems
+        if self.sentinels == 1:
+            problems.append("sentinels: 1 would have their majority in one zone; use 3 or more")
+        try:
+            architecture = find_instance_type(self.sentinel_instance_type).architecture
+        except ValueError as error:
+            return [*problems, f"sentinel-instance-type: {error}"]
+        if self.aws.ami_id is not None and not problems and architecture != self.aws.redis_instance.architecture:
+            problems.append(
+                f"sentinel-instance-type: {self.sentinel_instance_type} is {architecture} and {self.aws.instance_type} "
+                f"is not, but both start from {self.aws.ami_id} (ami-id); use one architecture"
+            )
         return problems
 
     def _port_problems(self) -> list[str]:
@@ -358,7 +440,7 @@ class RedisClusterSettings(NodeSettings):
         cluster_node_timeout: milliseconds of silence after which the others take a node for down, 500 to 300000.
         cluster_require_full_coverage: whether the whole cluster stops serving while any slot has no primary.
         port: of copy 0 of shard 0; copy c of shard s listens on ``port + 10 * s + c``, so that a port never changes
-            when the numbers do. The highest of them must not pass 55535.
+            when the numbers do. The highest of them must not pass 55535. On AWS all listen on ``port``.
     """
 
     shards: int = 3
@@ -370,15 +452,26 @@ class RedisClusterSettings(NodeSettings):
 
     _commands_needed: ClassVar = COMMANDS_THE_COMPONENT_NEEDS | COMMANDS_THE_CLUSTER_NEEDS
     _needed_by: ClassVar = "replication and the cluster"
+    _replicas_setting: ClassVar = "replicas-per-shard"
 
     @property
     def replicas_of_a_primary(self) -> int:
         """``replicas-per-shard``."""
         return self.replicas_per_shard
 
+    @property
+    def node_count(self) -> int:
+        """Every copy of every shard."""
+        return self.shards * (self.replicas_per_shard + 1)
+
     def port_of(self, shard: int, copy: int) -> int:
-        """Where copy ``copy`` of shard ``shard`` listens."""
-        return self.port + 10 * shard + copy
+        """Where copy ``copy`` of shard ``shard`` listens, where nodes share a host."""
+        return self.port + self.ordinal_of(shard, copy)
+
+    @staticmethod
+    def ordinal_of(shard: int, copy: int) -> int:
+        """A number for copy ``copy`` of shard ``shard`` that stays when there are more or fewer of either."""
+        return 10 * shard + copy
 
     def weight_of(self, shard: int) -> int:
         """The weight of shard ``shard``."""
@@ -387,8 +480,8 @@ class RedisClusterSettings(NodeSettings):
     def _problems(self) -> list[str]:
         problems = [
             *super()._problems(),
-            *_range_problem("replicas-per-shard", self.replicas_per_shard, 0, 8),
-            *_range_problem("cluster-node-timeout", self.cluster_node_timeout, 500, 300_000),
+            *range_problem("replicas-per-shard", self.replicas_per_shard, 0, 8),
+            *range_problem("cluster-node-timeout", self.cluster_node_timeout, 500, 300_000),
         ]
         if 0 < self.shards < 3:
             problems.append(
@@ -396,12 +489,12 @@ class RedisClusterSettings(NodeSettings):
                 "has to promote its replica; use 3 to 100, or topology replicated"
             )
         else:
-            problems += _range_problem("shards", self.shards, 3, 100)
+            problems += range_problem("shards", self.shards, 3, 100)
         if len(self.shard_weights) > max(self.shards, 0):
             problems.append(f"shard-weights: {len(self.shard_weights)} weights for {self.shards} shards; give fewer")
         for shard, weight in enumerate(self.shard_weights):
-            problems += _range_problem(f"shard-weights: shard {shard}", weight, 1, LARGEST_SHARD_WEIGHT)
-        highest = self.port_of(self.shards - 1, self.replicas_per_shard)
+            problems += range_problem(f"shard-weights: shard {shard}", weight, 1, LARGEST_SHARD_WEIGHT)
+        highest = self.port if self.on_aws else self.port_of(self.shards - 1, self.replicas_per_shard)
         if not problems and highest > HIGHEST_CLUSTER_PORT:
             problems.append(
                 f"port: {self.port} to {highest} are needed, but the cluster bus takes each port + 10000, so the "
@@ -488,17 +581,36 @@ def setting_name(field: str) -> str:
 
 
 def setting_names(cls: type[NodeSettings]) -> frozenset[str]:
-    """The settings that a class of settings has."""
-    return frozenset(setting_name(each.name) for each in dataclasses.fields(cls))
+    """The settings that a class of settings has, those of every platform included."""
+    return frozenset(setting_name(field) for field in _fields(cls))
+
+
+def other_platform_of(setting: str, platform: str) -> str | None:
+    """The platform that has this setting, if ``platform`` has it not."""
+    owner = next((owner for owner, settings in PLATFORM_SETTINGS.items() if setting in settings), platform)
+    return None if owner == platform else owner
 
 
 def is_default(cls: type[NodeSettings], setting: str, value: Any) -> bool:
     """Whether a configuration value of a setting of ``cls`` says no more than its default."""
-    of_setting = next(each for each in dataclasses.fields(cls) if each.name == field_name(setting))
+    of_setting = _fields(cls)[field_name(setting)]
     try:
         return bool(_convert(of_setting.name, str(of_setting.type), value) == of_setting.default)
     except ValueError:
         return False
+
+
+_AWS_FIELDS = {each.name: each for each in dataclasses.fields(AwsSettings)}
+PLATFORM_SETTINGS: Mapping[PlatformName, frozenset[str]] = {
+    "docker": frozenset({"image", "memory", "sentinel-memory"}),
+    "aws": frozenset({"sentinel-instance-type", *map(setting_name, _AWS_FIELDS)}),
+}
+"""The settings that only one platform has."""
+
+
+def _fields(cls: type[NodeSettings]) -> dict[str, dataclasses.Field[Any]]:
+    own = {each.name: each for each in dataclasses.fields(cls) if each.name != "aws"}
+    return {**own, **_AWS_FIELDS}
 
 
 SettingsType = TypeVar("SettingsType", bound=NodeSettings)
@@ -511,7 +623,7 @@ def settings_from_mapping(cls: type[SettingsType], mapping: Mapping[str, Any]) -
     Pulumi's configuration stores them), lists and objects. What is absent keeps its default.
     Raises SettingsError naming every setting that is unknown, of the wrong kind or out of range.
     """
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    fields = _fields(cls)
     values: dict[str, Any] = {}
     problems: list[str] = []
     for setting, value in mapping.items():
@@ -523,13 +635,14 @@ def settings_from_mapping(cls: type[SettingsType], mapping: Mapping[str, Any]) -
             values[name] = _convert(name, str(fields[name].type), value)
         except ValueError as error:
             problems.append(f"{setting}: {error}")
+    of_aws = AwsSettings(**{name: values.pop(name) for name in _AWS_FIELDS if name in values})
     if problems:
         try:
-            cls(**values)
+            cls(**values, aws=of_aws)
         except SettingsError as error:
             problems.extend(error.problems)
         raise SettingsError(problems)
-    return cls(**values)
+    return cls(**values, aws=of_aws)
 
 
 MEMORY_FIELDS = frozenset({"memory", "maxmemory", "sentinel_memory"})
@@ -540,6 +653,10 @@ def _convert(name: str, kind: str, value: Any) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ValueError(f"'{value}' is not a list such as ['900 1', '300 10']")
         return tuple(SavePoint.parse(item) for item in value)
+    if kind.startswith("tuple[str"):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ValueError(f"'{value}' is not a list")
+        return tuple(str(item) for item in value)
     if kind.startswith("tuple[int"):
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ValueError(f"'{value}' is not a list such as [1, 2, 1]")
@@ -572,12 +689,6 @@ def _plain_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
-
-
-def _range_problem(setting: str, value: int, lowest: int, highest: int) -> list[str]:
-    if lowest <= value <= highest:
-        return []
-    return [f"{setting}: {value} is out of range; use {lowest} to {highest}"]
 
 
 def _did_you_mean(word: str, known: Any) -> str:

@@ -10,11 +10,13 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from .settings import (
+    PLATFORM_SETTINGS,
     NodeSettings,
     RedisClusterSettings,
     ReplicatedRedisSettings,
     SettingsError,
     is_default,
+    other_platform_of,
     setting_names,
     settings_from_mapping,
 )
@@ -55,21 +57,26 @@ def _deployment(config: pulumi.Config) -> Any:
 
 
 def settings_of(topology: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those that only another topology has.
+    """The settings without those that only another topology or another platform has.
 
-    Pulumi.yaml gives every stack the defaults of all topologies' settings; such a default says nothing. Raises
-    SettingsError for a setting of another topology that somebody has set.
+    Pulumi.yaml gives every stack the defaults of all topologies' and platforms' settings; such a default says nothing.
+    Raises SettingsError for a setting of another topology or platform that somebody has set.
     """
     own = setting_names(_SETTINGS[topology])
+    platform = str(given.get("platform", NodeSettings.platform))
     others = {
-        setting: (other, cls)
+        setting: (f"topology {other}", cls)
         for other, cls in _SETTINGS.items()
         for setting in setting_names(cls)
         if setting not in own
     }
+    if platform in PLATFORM_SETTINGS:
+        for setting in own:
+            if other_platform := other_platform_of(setting, platform):
+                others[setting] = (f"platform {other_platform}", _SETTINGS[topology])
     problems = [
-        f"{setting}: is a setting of topology {other}; leave it out, or choose that topology"
-        for setting, (other, cls) in others.items()
+        f"{setting}: is a setting of {other}; leave it out, or choose that {other.split()[0]}"
+        for setting, (other, cls) in sorted(others.items())
         if setting in given and not is_default(cls, setting, given[setting])
     ]
     if problems:

@@ -22,7 +22,7 @@ from .topologies import CLUSTER, topology_of
 
 class _TopologyProvider(ResourceProvider):
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        problems = moved_members(olds["target"], news["target"]) if olds else []
+        problems = impossible_moves(olds["target"], news["target"]) if olds else []
         return CheckResult(news, [CheckFailure("target", problem) for problem in problems])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -33,6 +33,39 @@ class _TopologyProvider(ResourceProvider):
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=olds["target"] != news["target"])
+
+
+def impossible_moves(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What nodes cannot become, as they take their data along: one line each."""
+    return [*moved_members(before, after), *moved_hosts(before.get("aws"), after.get("aws"))]
+
+
+def moved_hosts(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[str]:
+    """Why hosts on AWS cannot be where, or what, the settings now say; ``before`` and ``after`` as in the record."""
+    if before is None and after is None:
+        return []
+    if before is None or after is None:
+        return ["platform: a deployment stays where it is, because its data do; keep it, or deploy another stack"]
+    problems = [
+        f"{setting}: nodes cannot move from {_told(before[fact])} to {_told(after[fact])}, because a data volume stays "
+        "in its zone; keep it, or deploy another stack"
+        for setting, fact in (
+            ("aws:region", "region"),
+            ("vpc-id or vpc-cidr", "network"),
+            ("subnet-ids or availability-zones", "zones"),
+        )
+        if before[fact] != after[fact]
+    ]
+    if not after["image"] and not set(after["architectures"]) <= set(before["architectures"]):
+        problems.append(
+            f"ami-id: without it nodes keep their image, which is for {_told(before['architectures'])}; name one for "
+            f"{_told(after['architectures'])}"
+        )
+    return problems
+
+
+def _told(fact: Any) -> str:
+    return ", ".join(fact) if isinstance(fact, list) else str(fact)
 
 
 def moved_members(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -59,10 +92,11 @@ def _members(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 class Topology(Resource, module="redis-production", name="Topology"):
     """``target``: members, settings of the topology and live settings, without a secret. Touches nothing.
 
-    ``target["topology"]`` says which topology it is, see :mod:`live_deployment`.
+    ``target["topology"]`` says which topology it is, see :mod:`live_deployment`; ``record`` is the same as plain data.
     """
 
     def __init__(
         self, resource_name: str, target: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(_TopologyProvider(), resource_name, {"target": dict(target)}, opts)
+        self.record = dict(target)
+        super().__init__(_TopologyProvider(), resource_name, {"target": self.record}, opts)

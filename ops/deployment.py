@@ -12,6 +12,7 @@ from typing import Any
 from components.formation.cluster.target import ClusterTarget
 from components.formation.members import Access, Member
 from components.formation.replication.target import ReplicationTarget
+from components.live_deployment import LiveDeployment, live_deployment
 from components.topologies import CLUSTER, topology_of
 
 
@@ -23,8 +24,14 @@ class DeploymentError(Exception):
 class Deployment:
     """A deployment as its stack describes it. One of the two below, by its topology."""
 
+    record: Mapping[str, Any]
     ca_certificate: str
     passwords: dict[str, str] = field(repr=False)
+
+    @property
+    def live(self) -> LiveDeployment:
+        """Its live nodes, reached as Pulumi's runs reach them."""
+        return live_deployment(self.record, self.passwords, self.ca_certificate)
 
     @property
     def redis_nodes(self) -> Sequence[Member]:
@@ -55,10 +62,14 @@ class Deployment:
             raise DeploymentError("the stack was exported without its secrets") from None
         if topology_of(topology) == CLUSTER:
             return ClusterDeployment(
-                target=ClusterTarget.from_dict(topology), ca_certificate=ca_certificate, passwords=passwords
+                record=topology,
+                target=ClusterTarget.from_dict(topology),
+                ca_certificate=ca_certificate,
+                passwords=passwords,
             )
         sentinel = {**topology["sentinel"], "auth_password": passwords["sentinel"]}
         return ReplicatedDeployment(
+            record=topology,
             target=ReplicationTarget.from_dict({**topology, "sentinel": sentinel}),
             ca_certificate=ca_certificate,
             passwords=passwords,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from .deployment import ClusterDeployment, Deployment, DeploymentError, replicated
-
-_TIMEOUT_SECONDS = 120
+from .deployment import ClusterDeployment, Deployment, DeploymentError
 
 
 def hand_over_to(deployment: Deployment, node: str | None, console: Console) -> None:
@@ -14,24 +12,6 @@ def hand_over_to(deployment: Deployment, node: str | None, console: Console) -> 
 
     Raises HandOverFailed, or DeploymentError for a node that does not exist, or when a cluster's node is not named.
     """
-    if isinstance(deployment, ClusterDeployment):
-        _within_its_shard(deployment, node, console)
-        return
-    from components.formation.replication.hand_over import hand_over
-
-    prefer = [deployment.node(node).name] if node else []
-    hand_over(replicated(deployment).target, deployment.access("admin"), progress=console.print, prefer=prefer)
-
-
-def _within_its_shard(deployment: ClusterDeployment, node: str | None, console: Console) -> None:
-    from components.formation.cluster.hand_over import hand_over
-
-    if node is None:
+    if node is None and isinstance(deployment, ClusterDeployment):
         raise DeploymentError("a cluster has a primary in every shard; name the replica that takes over with --node")
-    hand_over(
-        deployment.target,
-        deployment.access("admin"),
-        deployment.node(node).name,
-        progress=console.print,
-        timeout_seconds=_TIMEOUT_SECONDS,
-    )
+    deployment.live.hand_over(deployment.node(node).name if node else None, console.print)

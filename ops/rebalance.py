@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from components.formation.cluster import form, preview
-
 from .deployment import ClusterDeployment, DeploymentError
-
-_TIMEOUT_SECONDS = 300
 
 
 def rebalance(deployment: ClusterDeployment, console: Console, *, dry_run: bool) -> None:
@@ -16,14 +12,15 @@ def rebalance(deployment: ClusterDeployment, console: Console, *, dry_run: bool)
 
     Raises DeploymentError for a refusal, FormationError when it cannot be done.
     """
-    access = deployment.access("admin")
-    plan, _ = preview(deployment.target, access)
-    if plan.refusals:
-        raise DeploymentError("; ".join(plan.refusals))
-    for line in [*plan.describe(), *(f"waiting for: {wait}" for wait in plan.waits)]:
+    live = deployment.live
+    forecast = live.forecast(frozenset())
+    if forecast.refusals:
+        raise DeploymentError("; ".join(forecast.refusals))
+    lines = [*forecast.lines, *(f"waiting for: {wait}" for wait in forecast.waits)]
+    for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
-    if plan.done:
+    if not lines:
         console.print("nothing to do: the slots are spread as wanted")
     elif not dry_run:
-        form(deployment.target, access, progress=console.print, timeout_seconds=_TIMEOUT_SECONDS)
+        live.rebalance(console.print)
         console.print("done")

@@ -24,6 +24,13 @@ def run_redis_cli(deployment: Deployment, user: str, arguments: Sequence[str]) -
     The password goes in through standard input and a file in the container's memory, so that no command line,
     environment of the container or engine log shows it.
     """
+    runner = deployment.record.get("runner")
+    if runner:
+        raise DeploymentError(
+            f"redis-cli runs on the hosts of {runner['deployment']}: open a session on one with `aws ssm start-session "
+            f"--region {runner['region']} --target` and the id of an instance with the tag "
+            f"redis-production:deployment={runner['deployment']}"
+        )
     if shutil.which("docker") is None:
         raise DeploymentError("docker is not on PATH; it is needed to open redis-cli inside the primary's container")
     password = deployment.access(user).password

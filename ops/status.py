@@ -8,24 +8,18 @@ from rich.console import Console
 from rich.table import Table
 
 from components.formation.cluster import health as cluster_health
-from components.formation.cluster.observation import observe as observe_cluster
 from components.formation.replication import health as replication_health
-from components.formation.replication.observation import observe
 
-from .deployment import ClusterDeployment, Deployment, replicated
+from .deployment import Deployment, replicated
 
 
 def show_status(deployment: Deployment, console: Console) -> bool:
     """Print a row for each node and Sentinel, and what is wrong; return whether the deployment is healthy."""
-    if isinstance(deployment, ClusterDeployment):
-        of_cluster = cluster_health.status(
-            deployment.target, observe_cluster(deployment.target, deployment.access("admin"))
-        )
-        console.print(_cluster_table(of_cluster.rows))
-        return _say_whether_healthy(of_cluster.reasons, console)
-    target = replicated(deployment).target
-    found = replication_health.status(target, observe(target, deployment.access("admin")))
-    console.print(_replication_table(target.sentinel.master_name, found.rows))
+    found = deployment.live.status()
+    if isinstance(found, cluster_health.Status):
+        console.print(_cluster_table(found.rows))
+    else:
+        console.print(_replication_table(replicated(deployment).target.sentinel.master_name, found.rows))
     return _say_whether_healthy(found.reasons, console)
 
 

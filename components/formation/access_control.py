@@ -11,6 +11,12 @@ from .errors import FormationError
 from .members import Access, Member
 
 
+def put_in_force(nodes: Sequence[Member], access: Access, definitions: Mapping[str, str]) -> None:
+    """Both, see below: what a formed deployment needs when users or certificates may have changed."""
+    apply_access_control(nodes, access, definitions)
+    reload_certificates(nodes, access)
+
+
 def apply_access_control(nodes: Sequence[Member], access: Access, definitions: Mapping[str, str]) -> None:
     """Give every node exactly the users of ``definitions``, and save them to its ACL file.
 

@@ -21,6 +21,7 @@ class FormationTimeout(FormationError):
     """The deadline passed; `waiting_for` names each node and the condition that was still missing."""
 
     def __init__(self, seconds: float, waiting_for: Sequence[str]) -> None:
+        self.seconds = seconds
         self.waiting_for = tuple(waiting_for)
         super().__init__(f"not done after {seconds:.0f} s, still waiting for: {'; '.join(self.waiting_for)}")
 

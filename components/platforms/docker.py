@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_docker as docker
 
 from ..config_files import CONFIG_FOLDER, DATA_FOLDER, Listener
-from ..nodes import Node, NodeSpec
+from ..nodes import Node, NodeSpec, digest_of
 from ..settings import MEBIBYTE
 from .docker_leftovers import IDENTITY_LABEL, remove_leftover_container, remove_leftover_network
+
+if TYPE_CHECKING:
+    from ..hooks import RollingGate
 
 _LOOPBACK = "127.0.0.1"
 _SERVER_USER = "999:999"  # redis in the official image; a number, so that it also holds where the name is unknown
@@ -48,9 +51,13 @@ class DockerPlatform:
         )
         self._image = docker.RemoteImage(f"{name}-image", name=image, keep_locally=True, opts=opts)
 
-    def host_name(self, node_name: str) -> str:
-        """``<deployment>-<kind>-<ordinal>``: the container's name, resolved by the engine's name service."""
-        return self._deployment + node_name.removeprefix(self._prefix)
+    def listener(self, node_name: str, base_port: int, ordinal: int) -> Listener:
+        """At ``<deployment>-<kind>-<ordinal>``: the container's name, resolved by the engine's name service."""
+        return Listener(self._deployment + node_name.removeprefix(self._prefix), base_port + ordinal)
+
+    def fails_with(self, node_name: str) -> str:
+        """Nothing to tell apart: all are on one engine."""
+        return ""
 
     def reach(self, listener: Listener) -> Listener:
         """The port published on loopback: containers' addresses have no route on Docker Desktop."""
@@ -60,8 +67,26 @@ class DockerPlatform:
         """The host name inside the network; ``localhost`` and loopback outside."""
         return [listener.host, "localhost", _LOOPBACK]
 
-    def create_node(self, spec: NodeSpec, opts: pulumi.ResourceOptions) -> Node:
+    def record(self) -> dict[str, Any]:
+        """Nothing: containers are reached directly."""
+        return {}
+
+    def announce(self, listeners: Mapping[str, Listener], after: pulumi.Resource) -> None:
+        """Nothing: the engine's name service knows a container as soon as it is there."""
+
+    def give_access(
+        self,
+        passwords: pulumi.Output[Mapping[str, str]],
+        acl: pulumi.Output[dict[str, str]],
+        ca_certificate: pulumi.Output[str],
+        opts: pulumi.ResourceOptions,
+    ) -> Sequence[pulumi.Resource]:
+        """Nothing: formation runs on the machine that runs Pulumi."""
+        return ()
+
+    def create_node(self, spec: NodeSpec, gate: RollingGate, opts: pulumi.ResourceOptions) -> Node:
         """Make the volume and the container: non-root, read-only root, no capabilities, memory limit, health check."""
+        opts = pulumi.ResourceOptions.merge(opts, gate.options)
         data = self._create_volume(spec, "data", opts, retained=spec.retain_data)
         config = self._create_volume(spec, "config", opts, retained=False)
         config_mount = docker.ContainerMountArgs(target=CONFIG_FOLDER, source=config.name, type="volume")
@@ -102,7 +127,7 @@ class DockerPlatform:
             ),
             labels=[
                 *self._container_labels(),
-                docker.ContainerLabelArgs(label="redis-production.restart-files", value=_digest(spec.restart_files)),
+                docker.ContainerLabelArgs(label="redis-production.restart-files", value=digest_of(spec.restart_files)),
             ],
             opts=pulumi.ResourceOptions.merge(opts, self._container_options(self._image, files)),
         )
@@ -158,12 +183,3 @@ class DockerPlatform:
                 parent=opts.parent, retain_on_delete=retained, ignore_changes=["labels", "name", "driver"]
             ),
         )
-
-
-def _digest(files: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
-    """A fingerprint of file contents, which may be secret: not reversible, as every secret in them is random."""
-
-    def digest(contents: str) -> str:
-        return hashlib.sha256(contents.encode()).hexdigest()
-
-    return pulumi.Output.unsecret(pulumi.Output.json_dumps(dict(sorted(files.items()))).apply(digest))

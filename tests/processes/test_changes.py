@@ -443,7 +443,7 @@ def test_one_command_of_a_client_gets_from_the_former_primary_to_the_new_one(
 ) -> None:
     deployment = formed(deploy(authority=authority))
     reached = ops.ReplicatedDeployment(
-        target=deployment.target, ca_certificate=authority.certificate, passwords=PASSWORDS
+        record={}, target=deployment.target, ca_certificate=authority.certificate, passwords=PASSWORDS
     )
     client = sentinel_client(reached, retries=3)
     client.set("key", "before")

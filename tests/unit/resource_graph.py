@@ -70,7 +70,9 @@ class Graph:
         }
 
 
-class _Mocks(mocks.Mocks):
+class NoLookUps(mocks.Mocks):
+    """Invents what providers would answer."""
+
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         inputs = dict(args.inputs)
         if args.typ.endswith(":Credentials"):
@@ -91,8 +93,8 @@ class _Mocks(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    def __init__(self, registered: list[Registered]) -> None:
-        super().__init__(_Mocks())
+    def __init__(self, registered: list[Registered], answers: mocks.Mocks) -> None:
+        super().__init__(answers)
         self.registered = registered
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:
@@ -112,12 +114,13 @@ def run_program(
     program: Callable[[], dict[str, pulumi.Output[Any]]],
     stack: str = "local",
     registered: list[Registered] | None = None,
+    answers: mocks.Mocks | None = None,
 ) -> Graph:
     """Run ``program`` as Pulumi would in stack ``stack``; it returns the outputs to look at.
 
-    ``registered`` is filled with the resources, also when the program fails.
+    ``registered`` is filled with the resources, also when the program fails. ``answers``: of the providers.
     """
-    monitor = _Monitor([] if registered is None else registered)
+    monitor = _Monitor([] if registered is None else registered, answers or NoLookUps())
     mocks.set_mocks(mocks=monitor.mocks, project="redis-production", stack=stack, preview=False, monitor=monitor)
     outputs: dict[str, Any] = {}
     secret: set[str] = set()

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from components.config_files import Listener
-from components.examples import cluster_python_example, key_within, python_example
+from components.examples import cluster_python_example, python_example
+from components.key_patterns import key_within
 
 SENTINELS = [Listener("127.0.0.1", 26379 + i) for i in range(3)]
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -86,6 +87,18 @@ def test_a_single_sentinel_is_still_a_list() -> None:
 def test_the_example_touches_a_key_that_app_may_touch() -> None:
     assert '"world"' in python_example(SENTINELS, "m", CERTIFICATE, "p", "app:*")
     assert "client.set('app:hello'" in python_example(SENTINELS, "m", CERTIFICATE, "p", "app:*")
+
+
+def test_the_example_goes_where_ports_are_published() -> None:
+    assert 'force_master_ip="127.0.0.1",' in python_example(SENTINELS, "m", CERTIFICATE, "p", published_on="127.0.0.1")
+    elsewhere = cluster_python_example(NODES, CERTIFICATE, "p", published_on="127.0.0.1")
+    assert 'address_remap=lambda announced: ("127.0.0.1", announced[1]),' in elsewhere
+    ast.parse(elsewhere)
+
+
+def test_the_example_uses_announced_names_where_they_are_known() -> None:
+    assert "force_master_ip" not in EXAMPLE
+    assert "address_remap=" not in CLUSTER_EXAMPLE
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from components.hooks import RollingGate
 from components.live_cluster import LiveCluster
 from components.live_deployment import live_deployment
 from components.live_replication import LiveReplication
-from components.topology_resource import moved_members
+from components.topology_resource import impossible_moves, moved_members
 
 ACCESS = Access("admin", "password")
 PASSWORDS = {"admin": "password"}
@@ -71,6 +71,7 @@ class Formation:
         self.asked_about: list[Address] = []
         for name in ("preview", "observe", "form", "is_formed", "still_owns_slots"):
             monkeypatch.setattr(live_cluster, name, getattr(self, f"_{name}"))
+        monkeypatch.setattr(live_cluster, "put_in_force", lambda *_: None)
 
     def _preview(self, target: ClusterTarget, access: Access, joining: frozenset[str]) -> tuple[Plan, Observation]:
         self.targets.append(target)
@@ -161,7 +162,7 @@ def test_a_first_plan_names_every_node_and_needs_none() -> None:
 def test_members_of_the_earlier_record_leave(
     formation: Formation, shards: int, copies: int, leaving: list[str]
 ) -> None:
-    LiveCluster(record(shards, copies), ACCESS).after(record(4, 2)).forecast(frozenset())
+    LiveCluster(record(shards, copies), ACCESS, PASSWORDS).after(record(4, 2)).forecast(frozenset())
 
     assert names(formation.targets[-1]) == leaving
 
@@ -229,11 +230,11 @@ LEFT_BEHIND = Address("cache-local-redis-3-0", 7030)
 
 def test_nodes_that_an_interrupted_run_left_behind_leave(formation: Formation) -> None:
     formation.strangers = (LEFT_BEHIND,)
-    assert LiveCluster(record(), ACCESS).forecast(frozenset()).refusals == ()
+    assert LiveCluster(record(), ACCESS, PASSWORDS).forecast(frozenset()).refusals == ()
     (member,) = formation.targets[-1].leaving
     assert (member.name, member.announced, member.reach) == ("cache-redis-3-0", LEFT_BEHIND, Address("127.0.0.1", 7030))
 
-    assert LiveCluster(record(), ACCESS).form(print)["shards"][1] == {
+    assert LiveCluster(record(), ACCESS, PASSWORDS).form({}, print)["shards"][1] == {
         "name": "cache-redis-1",
         "slots": "0-100",
         "primary": "127.0.0.1:7010",
@@ -242,15 +243,32 @@ def test_nodes_that_an_interrupted_run_left_behind_leave(formation: Formation) -
     assert names(formation.targets[-1]) == ["cache-redis-3-0"]
 
 
+def test_nodes_that_are_left_behind_on_hosts_of_their_own_leave(formation: Formation) -> None:
+    target = record()
+    for shard in target["shards"]:
+        for member in shard["members"]:
+            address = {"host": f"{member['name'].removeprefix('cache-')}.cache-prod.internal", "port": 7000}
+            member |= {"announced": address, "reach": address}
+    stranger = Address("redis-3-0.cache-prod.internal", 7000)
+    formation.strangers = (stranger,)
+
+    assert LiveCluster(target, ACCESS).forecast(frozenset()).refusals == ()
+    (member,) = formation.targets[-1].leaving
+    assert (member.name, member.announced, member.reach) == ("cache-redis-3-0", stranger, stranger)
+
+    formation.strangers = (Address("redis-3-0.cache-prod2.internal", 7000),)
+    assert len(LiveCluster(target, ACCESS).forecast(frozenset()).refusals) == 1
+
+
 @pytest.mark.parametrize(
     "host", ["cache-other-redis-3-0", "10.0.0.1", "cache-local-redis-3", "x-cache-local-redis-3-0"]
 )
 def test_strangers_stay_refused(formation: Formation, host: str) -> None:
     formation.strangers = (Address(host, 7030),)
 
-    assert LiveCluster(record(), ACCESS).forecast(frozenset()).refusals == (f"{host}:7030: unknown",)
+    assert LiveCluster(record(), ACCESS, PASSWORDS).forecast(frozenset()).refusals == (f"{host}:7030: unknown",)
     with pytest.raises(FormationRefused, match="unknown"):
-        LiveCluster(record(), ACCESS).form(print)
+        LiveCluster(record(), ACCESS, PASSWORDS).form({}, print)
     assert formation.targets[-1].leaving == ()
 
 
@@ -263,7 +281,7 @@ def test_the_gate_goes_by_who_has_joined_and_not_left(formation: Formation) -> N
         Address(f"cache-local-redis-{ordinals}", port)
         for ordinals, port in (("0-0", 7000), ("0-1", 7001), ("1-0", 7010), ("2-0", 7020), ("2-2", 7022))
     )
-    live = LiveCluster(record(4), ACCESS)
+    live = LiveCluster(record(4), ACCESS, PASSWORDS)
 
     assert live.is_needed("cache-redis-0-1")
     assert not live.is_needed("cache-redis-1-1")
@@ -275,12 +293,89 @@ def test_the_gate_goes_by_who_has_joined_and_not_left(formation: Formation) -> N
     assert names(target) == ["cache-redis-2-2"]
 
 
+def test_a_node_is_back_when_its_data_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    live = type("Live", (), {"wait_until_back": lambda _, name, progress: waited.append(name)})()
+
+    async def answer(_: RollingGate) -> Any:
+        return live
+
+    monkeypatch.setattr(RollingGate, "_live", answer)
+    monkeypatch.setattr(pulumi.ResourceHook, "__init__", _keep_callback)
+    monkeypatch.setattr(pulumi.ErrorHook, "__init__", _keep_callback)
+
+    async def run() -> str | None:
+        passwords, certificate = pulumi.Output.from_input(PASSWORDS), pulumi.Output.from_input("")
+        gate = RollingGate("cache", record(), passwords, certificate)
+        gate._holder = "cache-redis-0-0"
+        hooks = gate.start_options.hooks
+        assert hooks is not None
+        assert hooks.after_create
+        hook: Any = hooks.after_create[0]
+        for name in ("cache-redis-0-1-attachment", "cache-redis-0-0-attachment"):
+            await hook.callback(
+                pulumi.ResourceHookArgs(urn="", id="", name=name, type="", old_inputs={}, old_outputs={})
+            )
+        return gate._holder
+
+    loop = asyncio.new_event_loop()
+    try:
+        assert loop.run_until_complete(run()) is None
+    finally:
+        loop.close()
+    assert waited == ["cache-redis-0-0"]
+
+
+AWS = {
+    "region": "eu-central-1",
+    "network": "10.0.0.0/16",
+    "zones": ["a", "b", "c"],
+    "architectures": ["arm64"],
+    "image": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (None, AWS, "platform: a deployment stays where it is"),
+        (AWS, None, "platform: a deployment stays where it is"),
+        (AWS, AWS | {"region": "eu-west-1"}, "aws:region: nodes cannot move from eu-central-1 to eu-west-1"),
+        (AWS, AWS | {"network": "vpc-1"}, "vpc-id or vpc-cidr: nodes cannot move from 10.0.0.0/16 to vpc-1"),
+        (
+            AWS,
+            AWS | {"zones": ["b", "a", "c"]},
+            "subnet-ids or availability-zones: nodes cannot move from a, b, c to b, a, c",
+        ),
+        (
+            AWS,
+            AWS | {"architectures": ["arm64", "x86_64"]},
+            "ami-id: without it nodes keep their image, which is for arm64; name one for arm64, x86_64",
+        ),
+    ],
+)
+def test_hosts_that_cannot_move_fail_the_preview(before: Any, after: Any, line: str) -> None:
+    (problem,) = impossible_moves(
+        record() | ({"aws": before} if before else {}), record() | ({"aws": after} if after else {})
+    )
+    assert problem.startswith(line)
+
+
+def test_hosts_that_stay_are_fine() -> None:
+    pinned = AWS | {"architectures": ["x86_64"], "image": "ami-1"}
+
+    assert (
+        impossible_moves(record(), record()) == impossible_moves(record() | {"aws": AWS}, record() | {"aws": AWS}) == []
+    )
+    assert impossible_moves(record() | {"aws": AWS}, record() | {"aws": pinned}) == []
+
+
 @pytest.fixture
 def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Runs the hook that comes before a node's removal."""
 
     async def live(_: RollingGate) -> LiveCluster:
-        return LiveCluster(record(), ACCESS)
+        return LiveCluster(record(), ACCESS, PASSWORDS)
 
     monkeypatch.setattr(RollingGate, "_live", live)
     monkeypatch.setattr(pulumi.ResourceHook, "__init__", _keep_callback)

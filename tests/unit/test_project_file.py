@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components import ReplicatedRedisSettings, settings_from_mapping
+from components.aws_settings import AwsSettings
 from components.settings import NodeSettings, RedisClusterSettings, field_name, setting_names
 from components.stack import settings_of
 from components.topologies import CLUSTER, REPLICATED
@@ -16,6 +17,7 @@ from components.topologies import CLUSTER, REPLICATED
 PROJECT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "Pulumi.yaml").read_text())
 OF_THE_PROGRAM = {"topology", "name"}
 DERIVED = {"maxmemory", "min-replicas-to-write", "master-name"}
+NONE_ON_AWS = {"ami-id", "vpc-id", "vpc-cidr", "monitoring-security-group", "alarm-email", "alarm-topic"}
 DEPENDS_ON_THE_TOPOLOGY = {"port"}
 SETTINGS: dict[str, type[NodeSettings]] = {REPLICATED: ReplicatedRedisSettings, CLUSTER: RedisClusterSettings}
 DECLARED = {
@@ -25,7 +27,7 @@ DECLARED = {
 
 def test_every_setting_with_a_fixed_default_is_declared() -> None:
     every = {setting for cls in SETTINGS.values() for setting in setting_names(cls)}
-    assert set(PROJECT["config"]) == (every - DERIVED - DEPENDS_ON_THE_TOPOLOGY) | OF_THE_PROGRAM
+    assert set(PROJECT["config"]) == (every - DERIVED - NONE_ON_AWS - DEPENDS_ON_THE_TOPOLOGY) | OF_THE_PROGRAM
 
 
 @pytest.mark.parametrize("topology", SETTINGS)
@@ -34,3 +36,5 @@ def test_declared_defaults_are_the_defaults_of_the_code(topology: str) -> None:
     assert settings_from_mapping(cls, settings_of(topology, DECLARED)) == cls()
     for name in DERIVED & setting_names(cls):
         assert getattr(cls(), field_name(name)) is None
+    for name in NONE_ON_AWS:
+        assert getattr(AwsSettings(), field_name(name)) is None

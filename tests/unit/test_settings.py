@@ -16,6 +16,7 @@ from components import (
     SettingsError,
     settings_from_mapping,
 )
+from components.aws_settings import AwsSettings
 from components.settings import (
     MEBIBYTE,
     NodeSettings,
@@ -43,6 +44,8 @@ DEFAULTS: dict[str, Any] = {
     "rename_commands": {},
     # Safe where the seed names no value.
     "platform": "docker",
+    "aws": dataclasses.asdict(AwsSettings()),
+    "sentinel_instance_type": "t4g.micro",
     "image": "redis:8.0.2",
     "memory": 512 * MEBIBYTE,
     "maxmemory": None,
@@ -73,8 +76,8 @@ def test_every_default() -> None:
 
 
 OF_REPLICATION = {
-    "replicas", "sentinels", "sentinel_port", "sentinel_memory", "quorum", "down_after_milliseconds", "parallel_syncs",
-    "failover_timeout", "master_name",
+    "replicas", "sentinels", "sentinel_port", "sentinel_memory", "sentinel_instance_type", "quorum",
+    "down_after_milliseconds", "parallel_syncs", "failover_timeout", "master_name",
 }  # fmt: skip
 CLUSTER_DEFAULTS: dict[str, Any] = {
     **{name: value for name, value in DEFAULTS.items() if name not in OF_REPLICATION},
@@ -181,7 +184,7 @@ def test_every_setting_is_documented() -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"platform": "podman"}, "platform: 'podman' is not one of docker"),
+    ({"platform": "podman"}, "platform: 'podman' is not one of docker, aws"),
     ({"persistence": "both"}, "persistence: 'both' is not one of rdb, aof, hybrid, none"),
     ({"appendfsync": "never"}, "appendfsync: 'never' is not one of everysec, always, no"),
     ({"maxmemory_policy": "lru"}, "maxmemory-policy: 'lru' is not one of noeviction, allkeys-lru, "),

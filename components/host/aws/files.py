@@ -1,0 +1,101 @@
+"""Puts the node's files, which Secrets Manager keeps, where its server reads them.
+
+Redis takes a new certificate at once. Without files this program tries until it has them, then starts the server. With
+the files of an earlier time a node starts by itself, so that it only tries once.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+FOLDER = Path("/etc/redis-production")
+LOADED = Path("/run/redis-production-certificate")
+CERTIFICATE = {"tls-cert-file": "tls/node.crt", "tls-key-file": "tls/node.key", "tls-ca-cert-file": "tls/ca.crt"}
+SERVER = "redis-production.service"
+
+
+def fetched() -> dict[str, str]:
+    """Absolute path -> content."""
+    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
+    client = boto3.client("secretsmanager", region_name=os.environ["REGION"], config=config)
+    files: dict[str, str] = json.loads(client.get_secret_value(SecretId=os.environ["SECRET"])["SecretString"])
+    strange = [path for path in files if FOLDER not in Path(path).parents or ".." in Path(path).parts]
+    if strange:
+        raise ValueError(f"the secret names files outside {FOLDER}")
+    return files
+
+
+def put(files: dict[str, str], group: int) -> None:
+    """Make the folder hold exactly these files: readable by the server, changed by nobody but this program."""
+    for path in map(Path, files):
+        for folder in [*reversed(path.parents[: len(path.relative_to(FOLDER).parts)])]:
+            folder.mkdir(exist_ok=True)
+            os.chown(folder, 0, group)
+            folder.chmod(0o750)
+        content = files[str(path)].encode()
+        if path.exists() and path.read_bytes() == content:
+            continue
+        new = path.with_name(f".{path.name}.new")
+        with new.open("wb") as file:
+            os.chown(new, 0, group)
+            new.chmod(0o640)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    for path in FOLDER.rglob("*"):
+        if path.is_file() and str(path) not in files:
+            path.unlink()
+
+
+def let_redis_load_certificate() -> None:
+    """Tell a running Redis of a certificate that it has not seen; one that is not running reads it when it starts."""
+    seen = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in CERTIFICATE.values())).hexdigest()
+    if LOADED.exists() and LOADED.read_text() == seen:
+        return
+    running = subprocess.run(["systemctl", "--quiet", "is-active", SERVER], check=False).returncode == 0
+    if running and os.environ["KIND"] == "redis":
+        settings = " ".join(f"{setting} {FOLDER / name}" for setting, name in CERTIFICATE.items())
+        script = f'config={FOLDER}; . "$config/node.env"; . "$config/ask.sh"; does CONFIG SET {settings}'
+        if subprocess.run(["/bin/sh", "-c", script], check=False).returncode:
+            print("the certificate could not be loaded yet; it is tried again", flush=True)
+            return
+        print("the certificate was loaded", flush=True)
+    LOADED.write_text(seen)
+
+
+def main() -> int:
+    """Fetch, put, load. Returns the exit code."""
+    os.umask(0o077)
+    first = not (FOLDER / "start.sh").exists()
+    while True:
+        try:
+            files = fetched()
+        except (BotoCoreError, ClientError, ValueError) as error:
+            print(f"the node's files cannot be fetched: {error}", flush=True)
+            if not first:
+                return 1
+            time.sleep(5)
+        else:
+            break
+    put(files, grp.getgrnam("redis").gr_gid)
+    if first:
+        subprocess.run(["systemctl", "--no-block", "start", SERVER], check=True)
+    else:
+        let_redis_load_certificate()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Runs on a host, sent as text within a command: fetches the code and a request, lets the code carry it out, and puts
+what it says into the bucket. Of Python it needs 3.9 with boto3, of the host's role the secret with the passwords.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+PAUSE_SECONDS = 0.5
+"""Between two times that progress is put into the bucket."""
+
+
+class Bucket:
+    """The deployment's bucket, as the host's role sees it."""
+
+    def __init__(self, region: str, name: str) -> None:
+        self._s3 = boto3.client("s3", region_name=region)
+        self._name = name
+
+    def get(self, key: str, checksum: str) -> bytes:
+        """Ends the program when it is not what was sent."""
+        content: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read()
+        if hashlib.sha256(content).hexdigest() != checksum:
+            sys.exit(f"s3://{self._name}/{key} is not what was sent: its checksum is another one")
+        return content
+
+    def put(self, key: str, value: Any) -> None:
+        """As JSON."""
+        self._s3.put_object(Bucket=self._name, Key=key, Body=json.dumps(value).encode())
+
+
+class Progress:
+    """Puts lines into the bucket as they come but not more often than needed, without holding up who says them."""
+
+    def __init__(self, bucket: Bucket, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._lines: list[str] = []
+        self._said = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def add(self, line: str) -> None:
+        """One more."""
+        self._lines.append(line)
+        self._said.set()
+
+    def finish(self) -> None:
+        """Put all of them, and that there are no more."""
+        self._ended.set()
+        self._said.set()
+        self._thread.join()
+        self._bucket.put(self._key, {"lines": self._lines, "finished": True})
+
+    def _run(self) -> None:
+        while True:
+            self._said.wait()
+            self._said.clear()
+            if self._ended.is_set():
+                return
+            with contextlib.suppress(BotoCoreError, ClientError):  # they come with the next ones
+                self._bucket.put(self._key, {"lines": list(self._lines), "finished": False})
+            self._ended.wait(PAUSE_SECONDS)
+
+
+def carry_out(program: Path, python: str, orders: str, progress: Progress) -> tuple[Any, int]:
+    """What the program answers, None if nothing, and its exit code. ``orders`` hold secrets: they go through a pipe."""
+    answer = None
+    command = [python, "-I", str(program)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            running.stdin.write(orders)
+            running.stdin.close()
+        for text in running.stdout:
+            said = json.loads(text)
+            if "line" in said:
+                progress.add(said["line"])
+            else:
+                answer = said
+    return answer, running.returncode
+
+
+def main(
+    python: str,
+    region: str,
+    bucket_name: str,
+    code_key: str,
+    code_checksum: str,
+    request_key: str,
+    request_checksum: str,
+    secret_name: str,
+    progress_key: str,
+    result_key: str,
+) -> int:
+    """``python``: one that is new enough for the code. Returns the exit code."""
+    bucket = Bucket(region, bucket_name)
+    try:
+        code = bucket.get(code_key, code_checksum)
+        request = bucket.get(request_key, request_checksum)
+        manager = boto3.client("secretsmanager", region_name=region)
+        secret = manager.get_secret_value(SecretId=secret_name)["SecretString"]
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(f"it cannot get what it needs ({code_key}, {request_key}, secret {secret_name}): {error}")
+    orders = json.dumps({"request": json.loads(request), "secret": json.loads(secret)})
+    progress = Progress(bucket, progress_key)
+    with tempfile.TemporaryDirectory(prefix="redis-production-") as folder:
+        program = Path(folder, "formation.pyz")
+        program.write_bytes(code)
+        answer, code_of_exit = carry_out(program, python, orders, progress)
+    if answer is not None:
+        bucket.put(result_key, answer)
+        progress.finish()
+    return code_of_exit
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""Who may do what on AWS: parsed, and looked at by a public linter of IAM policies where that is installed."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from typing import Any
+
+import pytest
+
+from components.platforms.aws.policies import (
+    key_policy,
+    node_policy,
+    topic_policy,
+)
+from components.platforms.aws.survey import Site
+from components.platforms.aws_names import bucket_name
+
+SITE = Site("123456789012", "eu-central-1", "aws", "amazonaws.com", ("a", "b", "c"), {})
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/0123"
+BUCKET = bucket_name("cache-prod", SITE.account, SITE.region)
+NODE = node_policy(SITE, "cache-prod", BUCKET, KEY)
+LOGS = "arn:aws:logs:eu-central-1:123456789012:log-group:/redis-production/"
+SECRETS = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:"
+
+
+def allowed(action: str, resource: str) -> bool:
+    """Whether a node may do it, whatever the conditions."""
+    return any(
+        action in statement["Action"] and any(fnmatch.fnmatchcase(resource, each) for each in statement["Resource"])
+        for statement in NODE["Statement"]
+    )
+
+
+def statement(sid: str, document: dict[str, Any] = NODE) -> dict[str, Any]:
+    (found,) = [each for each in document["Statement"] if each["Sid"] == sid]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "expected"),
+    [
+        ("secretsmanager:GetSecretValue", f"{SECRETS}cache-prod/nodes/cache-redis-0-aB3dEf", True),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}cache-prod/formation-aB3dEf", True),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}cache-prod-2/nodes/cache-redis-0-aB3dEf", False),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}cache-prod/formation-of-another-aB3dEf", False),
+        ("secretsmanager:PutSecretValue", f"{SECRETS}cache-prod/nodes/cache-redis-0-aB3dEf", False),
+        ("kms:Decrypt", KEY, True),
+        ("kms:Decrypt", KEY + "4", False),
+        ("s3:GetObject", f"arn:aws:s3:::{BUCKET}/formation/code.zip", True),
+        ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/formation/code.zip", False),
+        ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/cache-prod/formation/1/result", True),
+        ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/elsewhere", False),
+        ("s3:PutObject", f"arn:aws:s3:::{BUCKET}2/cache-prod/x", False),
+        ("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/cache-prod/x", False),
+        ("ssm:UpdateInstanceInformation", "*", True),
+        ("ssm:GetParameter", "arn:aws:ssm:eu-central-1:123456789012:parameter/x", False),
+        ("ssm:SendCommand", "*", False),
+        ("ec2:DescribeInstances", "*", False),
+        ("logs:PutLogEvents", f"{LOGS}cache-prod/nodes:x", True),
+        ("logs:PutLogEvents", f"{LOGS}cache-prod/flow:x", False),
+    ],
+)  # fmt: skip
+def test_a_node_may_do_what_it_needs_and_nothing_else(action: str, resource: str, expected: bool) -> None:
+    assert allowed(action, resource) is expected
+
+
+def test_no_action_has_a_wildcard_and_what_is_for_every_resource_is_known() -> None:
+    for each in NODE["Statement"]:
+        assert each["Effect"] == "Allow"
+        assert not [action for action in each["Action"] if "*" in action]
+    assert {each["Sid"] for each in NODE["Statement"] if each["Resource"] == ["*"]} == {"TakeCommands", "PutMetrics"}
+
+
+def test_conditions_of_a_node() -> None:
+    via = {"secretsmanager.eu-central-1.amazonaws.com", "s3.eu-central-1.amazonaws.com"}
+
+    assert set(statement("UseKeyByServices")["Condition"]["StringEquals"]["kms:ViaService"]) == via
+    assert statement("PutMetrics")["Condition"] == {
+        "StringEquals": {"cloudwatch:namespace": "redis-production/cache-prod"}
+    }
+    assert statement("ListOwnPrefix")["Condition"] == {"StringLike": {"s3:prefix": ["cache-prod/*"]}}
+
+
+def test_services_are_let_in_for_this_account_only() -> None:
+    of_account = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+    assert statement("EncryptAlarms", key_policy(SITE, "cache-prod"))["Condition"] == of_account
+    assert statement("AlarmsPublish", topic_policy(SITE, "arn:aws:sns:::x"))["Condition"] == of_account
+    logs = statement("EncryptLogs", key_policy(SITE, "cache-prod"))["Condition"]["ArnLike"]
+    assert list(logs.values()) == ["arn:aws:logs:eu-central-1:123456789012:log-group:/redis-production/cache-prod/*"]
+
+
+def test_a_policy_fits() -> None:
+    longest = node_policy(SITE, "a" * 51, "b" * 63, KEY)
+
+    assert len(json.dumps(longest)) <= 10240
