@@ -20,7 +20,7 @@ from pathlib import Path
 
 from airgap import docker_engine, provider_plugins, redis_image, shell_environment, stacks, virtual_environment
 from airgap.lane import Lane, run_side_by_side
-from airgap.places import cache
+from airgap.places import PROJECT, cache
 from airgap.problem import Problem
 from airgap.pulumi_cli.build import build
 from airgap.pulumi_cli.download import download
@@ -80,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _env(lane: Lane, stack: str | None, *, select: bool, development: bool) -> str:
     environment = shell_environment.users_own(os.environ)
     cli, requirements = find(environment), _requirements(development)
-    home = provider_plugins.home_in_use(cli, environment) if cli else None
+    plugins = provider_plugins.needed(PROJECT / "stacks" / f"Pulumi.{stack}.yaml" if stack else None)
+    home = provider_plugins.home_in_use(cli, plugins, environment) if cli else None
     ready = (
         home is not None
         and virtual_environment.is_ready(requirements)
@@ -89,8 +90,8 @@ def _env(lane: Lane, stack: str | None, *, select: bool, development: bool) -> s
     )
     if not ready:
         with _one_set_up_at_a_time(lane):
-            cli = _put_in_place(environment, development=development)
-        home = provider_plugins.home_in_use(cli, environment)
+            cli = _put_in_place(environment, plugins, development=development)
+        home = provider_plugins.home_in_use(cli, plugins, environment)
     assert cli is not None
     assert home is not None
     variables = shell_environment.variables(cli, home, environment)
@@ -105,7 +106,9 @@ def _env(lane: Lane, stack: str | None, *, select: bool, development: bool) -> s
     return shell_environment.export_lines(variables, os.environ)
 
 
-def _put_in_place(environment: dict[str, str], *, development: bool) -> PulumiCli:
+def _put_in_place(
+    environment: dict[str, str], plugins: tuple[provider_plugins.Plugin, ...], *, development: bool
+) -> PulumiCli:
     def python(lane: Lane) -> None:
         virtual_environment.prepare(lane, _requirements(development))
 
@@ -124,7 +127,7 @@ def _put_in_place(environment: dict[str, str], *, development: bool) -> PulumiCl
     cli = find(environment)
     if cli is None:
         raise Problem("the Pulumi CLI disappeared while it was being set up: run the same command again")
-    provider_plugins.prepare(Lane("pulumi"), cli, environment)
+    provider_plugins.prepare(Lane("pulumi"), cli, plugins, environment)
     return cli
 
 

@@ -1,4 +1,4 @@
-"""Provider plugins of the Pulumi engine: the vendor's where it can be downloaded, else a stand-in from this package.
+"""Provider plugins of the Pulumi engine: the vendor's where they can be downloaded, else stand-ins from this package.
 
 Nothing outside this package knows which one is installed.
 """
@@ -11,7 +11,8 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,42 +22,74 @@ from airgap.problem import Problem
 from airgap.pulumi_cli.download import RELEASES
 from airgap.pulumi_cli.find import PulumiCli
 
-_STAND_IN_PACKER = PROJECT / "airgap" / "docker_provider" / "package.py"
+_STAND_IN_PACKER = PROJECT / "airgap" / "provider_protocol" / "package.py"
 _STAMP = ".stand-in"
 _CONNECT_SECONDS = 4.0
 
 
-def docker_version(requirements: Path = PROJECT / "requirements.txt") -> str:
-    """The plugin version that belongs to the pinned ``pulumi-docker`` SDK."""
-    found = re.search(r"^pulumi-docker==(\S+)", requirements.read_text(), re.MULTILINE)
-    if found is None:
-        raise Problem(f"{requirements.name} does not pin pulumi-docker: add pulumi-docker==VERSION")
-    return found[1]
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin; its version is that of the SDK which a requirements file pins."""
+
+    name: str
+    """As Pulumi calls it: docker."""
+    title: str
+    """As people call it: Docker."""
+    requirements: Path
+
+    def version(self) -> str:
+        """The version that belongs to the pinned SDK. Raises Problem: none is pinned."""
+        pin = re.escape(f"pulumi-{self.name}==")
+        found = re.search(rf"^{pin}(\S+)", self.requirements.read_text(), re.MULTILINE)
+        if found is None:
+            name = f"pulumi-{self.name}"
+            raise Problem(f"{self.requirements.name} does not pin {name}: add {name}==VERSION")
+        return found[1]
+
+    def folder(self, home: Path) -> Path:
+        """Where Pulumi keeps the plugin under a PULUMI_HOME."""
+        return home / "plugins" / f"resource-{self.name}-v{self.version()}"
+
+    def is_stand_in(self, home: Path) -> bool:
+        """Whether what is installed under this PULUMI_HOME is the stand-in."""
+        return (self.folder(home) / _STAMP).exists()
+
+    def is_current(self, home: Path) -> bool:
+        """Whether the plugin is installed under this PULUMI_HOME, completely, and as it is to be now."""
+        folder = self.folder(home)
+        if not (folder / f"pulumi-resource-{self.name}").exists() or Path(f"{folder}.partial").exists():
+            return False
+        return not self.is_stand_in(home) or (folder / _STAMP).read_text() == stand_in_fingerprint()
 
 
-def plugin_folder(home: Path) -> Path:
-    """Where Pulumi keeps the Docker plugin under a PULUMI_HOME."""
-    return home / "plugins" / f"resource-docker-v{docker_version()}"
+DOCKER = Plugin("docker", "Docker", PROJECT / "requirements.txt")
+AWS = Plugin("aws", "AWS", PROJECT / "requirements-aws.txt")
 
 
-def home_in_use(cli: PulumiCli, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The PULUMI_HOME whose Docker plugin is complete and current, or None when one must be installed first.
+def needed(stack_file: Path | None) -> tuple[Plugin, ...]:
+    """The plugins that a stack's platform needs; without a stack (None) all, as tests have stacks of every kind."""
+    if stack_file is None:
+        return (DOCKER, AWS)
+    text = stack_file.read_text() if stack_file.exists() else ""
+    on_aws = re.search(r"""^\s*redis-production:platform:\s*["']?aws\b""", text, re.MULTILINE)
+    return (AWS,) if on_aws else (DOCKER,)
 
-    The stand-in is never put into the user's own home: it covers less than the vendor's plugin, and other projects read
+
+def home_in_use(cli: PulumiCli, plugins: Sequence[Plugin], environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The PULUMI_HOME in which all these plugins are complete and current, or None when one must be installed first.
+
+    A stand-in is never put into the user's own home: it covers less than the vendor's plugin, and other projects read
     that home too.
     """
     for home in dict.fromkeys((cli.home(environment), own_pulumi_home(environment))):
-        folder = plugin_folder(home)
-        if not (folder / "pulumi-resource-docker").exists() or Path(f"{folder}.partial").exists():
-            continue
-        if not uses_stand_in(home) or (folder / _STAMP).read_text() == stand_in_fingerprint():
+        if all(plugin.is_current(home) for plugin in plugins):
             return home
     return None
 
 
 def uses_stand_in(home: Path) -> bool:
-    """Whether the plugin installed under this PULUMI_HOME is the stand-in."""
-    return (plugin_folder(home) / _STAMP).exists()
+    """Whether a plugin installed under this PULUMI_HOME is a stand-in."""
+    return any(plugin.is_stand_in(home) for plugin in (DOCKER, AWS))
 
 
 def stand_in_fingerprint(packer: Path = _STAND_IN_PACKER) -> str:
@@ -67,34 +100,47 @@ def stand_in_fingerprint(packer: Path = _STAND_IN_PACKER) -> str:
     return hashlib.sha256(str(packer).encode() + packer.read_bytes()).hexdigest()
 
 
-def prepare(lane: Lane, cli: PulumiCli, environment: Mapping[str, str] = os.environ) -> None:
-    """Install the Docker plugin. Raises Problem when neither the vendor's nor the stand-in can be installed."""
-    if home_in_use(cli, environment) is not None:
+def prepare(
+    lane: Lane,
+    cli: PulumiCli,
+    plugins: Sequence[Plugin],
+    environment: Mapping[str, str] = os.environ,
+) -> None:
+    """Install these plugins into one PULUMI_HOME.
+
+    Raises Problem: neither the vendor's nor the stand-in of one can be installed.
+    """
+    if home_in_use(cli, plugins, environment) is not None:
         return
-    version = docker_version()
     own_home = own_pulumi_home(environment)
     if not uses_stand_in(own_home) and can_connect(RELEASES):
-        lane.say(f"downloading the vendor's Docker plugin {version}")
         try:
-            _install(lane, cli, cli.home(environment), [], environment)
+            for plugin in (one for one in plugins if not one.is_current(cli.home(environment))):
+                lane.say(f"downloading the vendor's {plugin.title} plugin {plugin.version()}")
+                _install(lane, cli, plugin, cli.home(environment), [], environment)
         except Problem as problem:
-            lane.say(f"the vendor's Docker plugin cannot be downloaded: {problem.reason}")
+            lane.say(f"the vendor's plugin cannot be downloaded: {problem.reason}")
         else:
             return
-    lane.say(f"installing the stand-in for the vendor's Docker plugin {version}")
+    for plugin in (one for one in plugins if not one.is_current(own_home)):
+        _install_stand_in(lane, cli, plugin, own_home, environment)
+
+
+def _install_stand_in(lane: Lane, cli: PulumiCli, plugin: Plugin, home: Path, environment: Mapping[str, str]) -> None:
+    lane.say(f"installing the stand-in for the vendor's {plugin.title} plugin {plugin.version()}")
     with tempfile.TemporaryDirectory(prefix="redis-production-plugin-") as temporary:
-        archive = Path(temporary) / "pulumi-resource-docker.tar.gz"
+        archive = Path(temporary) / f"pulumi-resource-{plugin.name}.tar.gz"
         lane.run(
-            [VIRTUAL_ENVIRONMENT / "bin" / "python", "-m", "airgap.provider_protocol.package", archive],
+            [VIRTUAL_ENVIRONMENT / "bin" / "python", "-m", "airgap.provider_protocol.package", plugin.name, archive],
             "packing the stand-in",
-            advice="It is part of this project: airgap/docker_provider must be complete.",
+            advice=f"It is part of this project: airgap/{plugin.name}_provider must be complete.",
             folder=PROJECT,
             environment=environment,
         )
         # The stamp is written last: an interrupted installation is repeated.
-        shutil.rmtree(plugin_folder(own_home), ignore_errors=True)
-        _install(lane, cli, own_home, ["--file", str(archive)], environment)
-        (plugin_folder(own_home) / _STAMP).write_text(stand_in_fingerprint())
+        shutil.rmtree(plugin.folder(home), ignore_errors=True)
+        _install(lane, cli, plugin, home, ["--file", str(archive)], environment)
+        (plugin.folder(home) / _STAMP).write_text(stand_in_fingerprint())
 
 
 def can_connect(url: str, seconds: float = _CONNECT_SECONDS) -> bool:
@@ -112,11 +158,13 @@ def can_connect(url: str, seconds: float = _CONNECT_SECONDS) -> bool:
         return False
 
 
-def _install(lane: Lane, cli: PulumiCli, home: Path, options: list[str], environment: Mapping[str, str]) -> None:
-    version = docker_version()
+def _install(
+    lane: Lane, cli: PulumiCli, plugin: Plugin, home: Path, options: list[str], environment: Mapping[str, str]
+) -> None:
+    version = plugin.version()
     lane.run(
-        [cli.folder / "pulumi", "plugin", "install", "resource", "docker", version, "--reinstall", *options],
-        f"installing the Docker plugin {version}",
+        [cli.folder / "pulumi", "plugin", "install", "resource", plugin.name, version, "--reinstall", *options],
+        f"installing the {plugin.title} plugin {version}",
         advice="Pulumi's own message above says why.",
         environment={**environment, "PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"},
     )

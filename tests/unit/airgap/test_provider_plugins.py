@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from airgap import provider_plugins
+from airgap import aws_provider, docker_provider, provider_plugins
 from airgap.lane import Lane
 from airgap.places import own_pulumi_home
 from airgap.problem import Problem
-from airgap.provider_plugins import can_connect, docker_version, home_in_use, plugin_folder, prepare, uses_stand_in
+from airgap.provider_plugins import AWS, DOCKER, Plugin, can_connect, home_in_use, needed, prepare, uses_stand_in
 from airgap.pulumi_cli.find import PulumiCli
 
 
@@ -32,8 +32,8 @@ def cli(tmp_path: Path) -> PulumiCli:
         f"""#!/bin/sh
 echo "$@" >> "$TEST_CALLS"
 case "$*" in *--file*) ;; *) if [ -e "{tmp_path}/offline" ]; then echo refused; exit 1; fi;; esac
-mkdir -p "$PULUMI_HOME/plugins/resource-docker-v{docker_version()}"
-touch "$PULUMI_HOME/plugins/resource-docker-v{docker_version()}/pulumi-resource-docker"
+mkdir -p "$PULUMI_HOME/plugins/resource-$4-v$5"
+touch "$PULUMI_HOME/plugins/resource-$4-v$5/pulumi-resource-$4"
 """
     )
     executable.chmod(0o755)
@@ -48,11 +48,11 @@ def test_vendors_plugin_goes_to_the_users_home(
     cli: PulumiCli, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     internet(monkeypatch, reachable=True)
-    assert home_in_use(cli, environment) is None
+    assert home_in_use(cli, [DOCKER], environment) is None
 
-    prepare(Lane("test"), cli, environment)
+    prepare(Lane("test"), cli, [DOCKER], environment)
 
-    assert home_in_use(cli, environment) == tmp_path / "users home"
+    assert home_in_use(cli, [DOCKER], environment) == tmp_path / "users home"
     assert not uses_stand_in(tmp_path / "users home")
 
 
@@ -63,17 +63,17 @@ def test_stand_in_goes_to_a_home_of_its_own(
     internet(monkeypatch, reachable=connects)
     (tmp_path / "offline").touch()
 
-    prepare(Lane("test"), cli, environment)
+    prepare(Lane("test"), cli, [DOCKER], environment)
 
     home = own_pulumi_home(environment)
-    assert home_in_use(cli, environment) == home
+    assert home_in_use(cli, [DOCKER], environment) == home
     assert uses_stand_in(home)
-    assert not plugin_folder(tmp_path / "users home").exists()
+    assert not DOCKER.folder(tmp_path / "users home").exists()
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == 1 + connects
-    assert calls[-1].startswith(f"plugin install resource docker {docker_version()} --reinstall --file ")
+    assert calls[-1].startswith(f"plugin install resource docker {DOCKER.version()} --reinstall --file ")
 
-    prepare(Lane("test"), cli, environment)
+    prepare(Lane("test"), cli, [DOCKER], environment)
     assert (tmp_path / "calls").read_text().splitlines() == calls, "what is installed is not installed again"
 
 
@@ -81,31 +81,62 @@ def test_stand_in_is_installed_anew_when_it_changed(
     cli: PulumiCli, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     internet(monkeypatch, reachable=False)
-    prepare(Lane("test"), cli, environment)
+    prepare(Lane("test"), cli, [DOCKER], environment)
     monkeypatch.setattr(provider_plugins, "stand_in_fingerprint", lambda: "another")
-    assert home_in_use(cli, environment) is None
+    assert home_in_use(cli, [DOCKER], environment) is None
 
-    prepare(Lane("test"), cli, environment)
-    assert home_in_use(cli, environment) == own_pulumi_home(environment)
+    prepare(Lane("test"), cli, [DOCKER], environment)
+    assert home_in_use(cli, [DOCKER], environment) == own_pulumi_home(environment)
 
 
 def test_unfinished_installation_is_repeated(cli: PulumiCli, environment: dict[str, str], tmp_path: Path) -> None:
-    folder = plugin_folder(tmp_path / "users home")
+    folder = DOCKER.folder(tmp_path / "users home")
     folder.mkdir(parents=True)
     (folder / "pulumi-resource-docker").touch()
     # Pulumi leaves this mark beside a plugin while it unpacks it.
     Path(f"{folder}.partial").touch()
 
-    assert home_in_use(cli, environment) is None
+    assert home_in_use(cli, [DOCKER], environment) is None
 
 
 def test_version_belongs_to_the_sdk(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
+    plugin = Plugin("docker", "Docker", file)
     file.write_text("pulumi==3.272.0\npulumi-docker==5.2.0\n")
-    assert docker_version(file) == "5.2.0"
+    assert plugin.version() == "5.2.0"
     file.write_text("pulumi==3.272.0\n")
     with pytest.raises(Problem, match="does not pin pulumi-docker"):
-        docker_version(file)
+        plugin.version()
+
+
+def test_stand_ins_say_the_versions_that_are_pinned() -> None:
+    assert DOCKER.version() == docker_provider.VERSION
+    assert AWS.version() == aws_provider.VERSION
+
+
+def test_a_stack_needs_the_plugin_of_its_platform(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    assert needed(file) == (DOCKER,), "a stack without a file has the defaults"
+    file.write_text("config:\n  redis-production:memory: 1gb\n")
+    assert needed(file) == (DOCKER,)
+    for written in ("aws", '"aws"', "'aws'  # Frankfurt"):
+        file.write_text(f"config:\n  redis-production:platform: {written}\n")
+        assert needed(file) == (AWS,)
+    assert needed(None) == (DOCKER, AWS)
+
+
+def test_plugins_that_are_needed_together_are_in_one_home(
+    cli: PulumiCli, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    internet(monkeypatch, reachable=True)
+    prepare(Lane("test"), cli, [DOCKER], environment)
+    (tmp_path / "offline").touch()
+    assert home_in_use(cli, [DOCKER, AWS], environment) is None
+
+    prepare(Lane("test"), cli, [DOCKER, AWS], environment)
+
+    assert home_in_use(cli, [DOCKER, AWS], environment) == own_pulumi_home(environment)
+    assert home_in_use(cli, [DOCKER], environment) == tmp_path / "users home", "the vendor's goes before the stand-in"
 
 
 def test_connecting_tells_reachable_hosts(monkeypatch: pytest.MonkeyPatch) -> None:

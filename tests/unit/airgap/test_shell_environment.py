@@ -97,7 +97,7 @@ def test_downloads_are_switched_off_only_beside_the_stand_in(cli: PulumiCli, env
     name = "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"
     assert name not in variables(cli, home, environment)
 
-    folder = provider_plugins.plugin_folder(home)
+    folder = provider_plugins.DOCKER.folder(home)
     folder.mkdir(parents=True)
     (folder / ".stand-in").touch()
     assert variables(cli, home, environment)[name] == "true"
