@@ -100,16 +100,19 @@ class VpcEndpoint(Ec2Resource):
 
     def facts(self, aws: Aws, identifier: str, recorded: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The endpoint."""
-        found = self._found(self.client(aws, recorded), identifier)
+        client = self.client(aws, recorded)
+        found = self._found(client, identifier)
         if found is None or str(found["State"]).lower() in ("deleting", "deleted"):
             return None
+        prefixes = _prefix_list(client, found["ServiceName"]) if found["VpcEndpointType"] == "Gateway" else {}
         return {
             **answer(found, "serviceName", "vpcEndpointType", "vpcId", "ownerId", "requesterManaged", "state"),
             "arn": self.arn(aws, identifier, recorded, found.get("OwnerId", "")),
-            "cidrBlocks": [],
+            "cidrBlocks": prefixes.get("Cidrs", []),
             "dnsEntries": [answer(entry, "dnsName", "hostedZoneId") for entry in found.get("DnsEntries", [])],
             "networkInterfaceIds": sorted(found.get("NetworkInterfaceIds", [])),
             "policy": found.get("PolicyDocument"),
+            "prefixListId": prefixes.get("PrefixListId"),
             "privateDnsEnabled": found.get("PrivateDnsEnabled", False),
             "routeTableIds": sorted(found.get("RouteTableIds", [])),
             "securityGroupIds": sorted(group["GroupId"] for group in found.get("Groups", [])),
@@ -131,3 +134,10 @@ class VpcEndpoint(Ec2Resource):
                 return True
             raise
         return found is None or str(found["State"]).lower() == "deleted"
+
+
+def _prefix_list(client: Any, service: str) -> Mapping[str, Any]:
+    """The list of a service's addresses, by which rules can name it."""
+    pages = client.get_paginator("describe_prefix_lists").paginate()
+    lists = [one for page in pages for one in page["PrefixLists"] if one["PrefixListName"] == service]
+    return only(lists) or {}

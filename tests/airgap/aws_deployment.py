@@ -136,6 +136,16 @@ def deployment(aws: LookAlike) -> dict[str, tuple[str, Callable[[World], dict[st
                 "tags": TAGS,
             },
         ),
+        "rule-to-s3": (
+            "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+            lambda w: {
+                "securityGroupId": id_of(w, "group"),
+                "ipProtocol": "tcp",
+                "fromPort": 443,
+                "toPort": 443,
+                "prefixListId": w["gateway-endpoint"].outputs["prefixListId"],
+            },
+        ),
         "interface": (
             "aws:ec2/networkInterface:NetworkInterface",
             lambda w: {
