@@ -75,8 +75,10 @@ def _authenticate(self: Any, original: Any, kind: type, resource: str = "*") -> 
 
 @around(IAMRequestBase, "_create_aws_request")
 def _create_aws_request(self: Any, original: Any) -> Any:
-    """What was signed is the body; for a request without one moto takes its headers."""
-    parameters, self._data = self._data, {}
+    """A form is signed as a body; but for a request without any moto takes what it made of the headers."""
+    parameters = self._data
+    if self._method in ("GET", "HEAD", "DELETE"):
+        self._data = {}
     try:
         return original()
     finally:
