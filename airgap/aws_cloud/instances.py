@@ -180,7 +180,8 @@ def _create_network_interface(
     return original(subnet, address, private_ip_addresses, *arguments, **named)
 
 
-# For gateways and endpoints moto asks for some private address, not one of their subnet: what is not asked for is chosen.
+# For gateways and endpoints moto asks for some private address, which is not one of their subnet; asked for none, it is
+# given one that is.
 nat_gateways.random_private_ip = vpcs.random_private_ip = lambda: None
 
 
