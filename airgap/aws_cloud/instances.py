@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models import EC2Backend, ec2_backends, nat_gateways, vpcs
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance
 from moto.ec2.responses import EC2Response
@@ -178,6 +178,19 @@ def _create_network_interface(
             except Exception as error:  # what moto raises is a plain Exception
                 raise EC2ClientError("InvalidParameterValue", f"{address}: {error}") from error
     return original(subnet, address, private_ip_addresses, *arguments, **named)
+
+
+# For gateways and endpoints moto asks for some private address, which is not one of their subnet; asked for none, it is
+# given one that is.
+nat_gateways.random_private_ip = vpcs.random_private_ip = lambda: None
+
+
+@around(EC2Backend, "delete_nat_gateway")
+def _delete_nat_gateway(self: Any, original: Any, nat_gateway_id: str) -> Any:
+    gateway = original(nat_gateway_id)
+    if gateway._eni.id in self.enis:
+        self.delete_network_interface(gateway._eni.id)
+    return gateway
 
 
 @around(EC2Backend, "delete_network_interface")
