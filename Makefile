@@ -16,8 +16,8 @@ WITH_TOOLS = tools="$$($(AIRGAP) env $(ENV_OPTIONS))" && eval "$$tools" &&
 # Pulumi notes an encryption salt in the stack's file; it is taken out again whatever the outcome.
 THEN_TIDY = ; outcome=$$?; $(AIRGAP) tidy && exit $$outcome
 
-# Most tests wait for servers most of the time: two at once take half as long (tests/conftest.py says which may).
-SIDE_BY_SIDE = -n 2 --dist loadgroup
+# Most tests wait for servers most of the time: two files at once take half as long.
+SIDE_BY_SIDE = -n 2 --dist loadfile
 
 CHECKS = .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
 

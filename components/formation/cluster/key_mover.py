@@ -48,8 +48,8 @@ class Limits:
         attempts: how often a slot that is written to meanwhile is tried to be moved as a whole.
     """
 
-    blocked_milliseconds: float = 10.0
-    open_slots: int = 32
+    blocked_milliseconds: float = 20.0
+    open_slots: int = 64
     keys_at_once: int = 20_000
     attempts: int = 6
 
