@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from tests.processes.servers import NODE_USERS, PASSWORDS
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION}
+# One that moto knows by itself.
+_IMAGE = "ami-12c6146b"
 
 _TOOLS = {
     # What drops rights: who runs the tests may have none, and nobody may not be able to read the project's folder.
@@ -50,14 +53,15 @@ class Hosts:
     first boot, or fetching of files, a failure.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        """``endpoint``: of :func:`moto_server`."""
         self.folder = folder
+        self.environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint}
         self.folder.mkdir()
         self.away: set[str] = set()
         self.sent: list[ShellCommand] = []
         self.nodes: dict[str, str] = {}
         self._tools = folder / "tools"
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 
     def __enter__(self) -> Hosts:
         self._tools.mkdir()
@@ -65,10 +69,6 @@ class Hosts:
             tool = self._tools / name
             tool.write_text(f"#!/bin/sh\n{text.replace('FOLDER', str(self.folder))}\n")
             tool.chmod(0o755)
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        self._server.start()
-        host, port = self._server.get_host_and_port()
-        self.environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
         BackendDict.reset()
         _hosts.append(self)
         return self
@@ -77,16 +77,9 @@ class Hosts:
         for command in self.sent:
             command.stop()
         _hosts.remove(self)
-        self._server.stop()
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return _client(service, self.environment["AWS_ENDPOINT_URL"])
 
     def deploy(self, deployment: str, nodes: Sequence[str], ca_certificate: str) -> None:
         """The bucket, which keeps every version of every object, the secret, and an instance for each node."""
@@ -99,14 +92,13 @@ class Hosts:
         secret = {"passwords": PASSWORDS, "acl": acl, "ca_certificate": ca_certificate}
         self.client("secretsmanager").create_secret(Name=f"{deployment}/formation", SecretString=json.dumps(secret))
         ec2 = self.client("ec2")
-        image = ec2.describe_images()["Images"][0]["ImageId"]
         for node in nodes:
             tags = {"redis-production:deployment": deployment, "redis-production:node": node}
             specification = {
                 "ResourceType": "instance",
                 "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
             }
-            answer = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=[specification])
+            answer = ec2.run_instances(ImageId=_IMAGE, MinCount=1, MaxCount=1, TagSpecifications=[specification])
             self.nodes[node] = answer["Instances"][0]["InstanceId"]
 
     def change_secret(self, deployment: str, **changes: Any) -> None:
@@ -149,6 +141,23 @@ class Hosts:
 
 
 _hosts: list[Hosts] = []
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[str]:
+    """Its endpoint's URL."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@cache
+def _client(service: str, endpoint: str) -> Any:
+    credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return boto3.client(service, region_name=REGION, endpoint_url=endpoint, **credentials)
 
 
 class ShellCommand(moto.ssm.models.Command):

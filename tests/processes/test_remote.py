@@ -17,7 +17,7 @@ from components.remote import archive, aws, runner
 from components.remote_deployment import RemoteDeployment
 from tests.processes.certificates import Authority
 from tests.processes.cluster_servers import Cluster
-from tests.processes.hosts import Hosts, ShellCommand, ssm_that_runs, with_runner
+from tests.processes.hosts import REGION, Hosts, ShellCommand, moto_server, ssm_that_runs, with_runner
 from tests.processes.servers import PASSWORDS, Deployment, wait_for
 from tests.processes.test_changes import PERSISTENT, with_data
 from tests.processes.test_forming import TIMEOUT_SECONDS, Deploy, assert_formed, quiet
@@ -25,14 +25,21 @@ from tests.processes.test_forming import TIMEOUT_SECONDS, Deploy, assert_formed,
 StartCluster = Callable[..., Cluster]
 
 
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """One AWS for all tests; each finds it empty."""
+    aws._aws_in.cache_clear()
+    with moto_server() as url:
+        yield url
+    aws._aws_in.cache_clear()
+
+
 @pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    with ssm_that_runs(monkeypatch.setattr), Hosts(tmp_path / "hosts") as made:
+def hosts(tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    with ssm_that_runs(monkeypatch.setattr), Hosts(tmp_path / "hosts", endpoint) as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
-        aws._aws_in.cache_clear()
         yield made
-    aws._aws_in.cache_clear()
 
 
 @pytest.fixture
@@ -302,20 +309,15 @@ def test_a_request_that_is_not_what_was_sent_is_not_carried_out(
     deployed: Deployed, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, remote = deployed(nodes=1, sentinels=1)
-    put = aws.Aws.__init__
+    s3 = aws.aws_in(REGION).s3
+    put = s3.put_object
 
-    def tampering(self: aws.Aws, region: str) -> None:
-        put(self, region)
-        original = self.s3.put_object
+    def tampering(**options: Any) -> Any:
+        if "/requests/" in options["Key"]:
+            options["Body"] = json.dumps({"operation": "disband"}).encode()
+        return put(**options)
 
-        def put_object(**options: Any) -> Any:
-            if "/requests/" in options["Key"]:
-                options["Body"] = json.dumps({"operation": "disband"}).encode()
-            return original(**options)
-
-        self.s3.put_object = put_object
-
-    monkeypatch.setattr(aws.Aws, "__init__", tampering)
+    monkeypatch.setattr(s3, "put_object", tampering)
     with pytest.raises(FormationError, match="is not what was sent: its checksum is another one"):
         remote.status()
 
