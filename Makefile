@@ -1,6 +1,8 @@
 # Every target does its own set-up. Nothing here is needed to use Pulumi by hand: eval "$(make -s env)" is enough.
 
 STACK ?= local
+# With any value: stacks of AWS are for the look-alike on this machine, with a Pulumi state of their own.
+export REHEARSAL
 # Arguments for pytest, for example: make test TESTS="tests/unit -k settings"
 TESTS ?= tests
 
@@ -24,7 +26,7 @@ CHECKS = .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/
 up preview refresh destroy status: ENV_OPTIONS = --stack $(STACK)
 test test-long: ENV_OPTIONS = --development
 
-.PHONY: help up preview refresh destroy status env check test test-long clean
+.PHONY: help up preview refresh destroy status rehearse end-rehearsal env check test test-long clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -50,6 +52,12 @@ destroy: ## remove everything the stack created, then the stack and its history
 
 status: ## print the live topology and whether it is healthy
 	@$(WITH_TOOLS) python -m ops status --stack $(STACK)
+
+rehearse: ## up on a look-alike of AWS on this machine: make rehearse STACK=aws-dev (others: make ... REHEARSAL=yes)
+	@$(MAKE) --no-print-directory up STACK=$(STACK) REHEARSAL=yes
+
+end-rehearsal: ## stop the look-alike of AWS and remove all that was rehearsed
+	@$(PYTHON) -m airgap.aws_cloud stop && rm -rf .pulumi-state-rehearsal
 
 env: ## print what a shell must export: eval "$(make -s env)"
 	@$(AIRGAP) env --stack $(STACK) --select

@@ -18,9 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airgap import docker_engine, provider_plugins, redis_image, shell_environment, stacks, virtual_environment
+from airgap import (
+    docker_engine,
+    provider_plugins,
+    redis_image,
+    rehearsal,
+    shell_environment,
+    stacks,
+    virtual_environment,
+)
 from airgap.lane import Lane, run_side_by_side
-from airgap.places import PROJECT, cache
+from airgap.places import PROJECT, cache, is_rehearsal
 from airgap.problem import Problem
 from airgap.pulumi_cli.build import build
 from airgap.pulumi_cli.download import download
@@ -50,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         match chosen.command:
             case "venv":
-                requirements = _requirements(chosen.development)
+                requirements = virtual_environment.DEVELOPMENT if chosen.development else virtual_environment.RUNTIME
                 if not virtual_environment.is_ready(requirements):
                     with _one_set_up_at_a_time(lane):
                         virtual_environment.prepare(Lane("python"), requirements)
@@ -79,21 +87,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _env(lane: Lane, stack: str | None, *, select: bool, development: bool) -> str:
     environment = shell_environment.users_own(os.environ)
-    cli, requirements = find(environment), _requirements(development)
+    cli = find(environment)
     plugins = provider_plugins.needed(PROJECT / "stacks" / f"Pulumi.{stack}.yaml" if stack else None)
+    requirements = _requirements(plugins, development=development)
     home = provider_plugins.home_in_use(cli, plugins, environment) if cli else None
     ready = (
         home is not None
         and virtual_environment.is_ready(requirements)
-        and docker_engine.is_ready(environment)
-        and redis_image.is_ready(environment)
+        and (
+            provider_plugins.DOCKER not in plugins
+            or (docker_engine.is_ready(environment) and redis_image.is_ready(environment))
+        )
     )
     if not ready:
         with _one_set_up_at_a_time(lane):
-            cli = _put_in_place(environment, plugins, development=development)
+            cli = _put_in_place(environment, plugins, requirements)
         home = provider_plugins.home_in_use(cli, plugins, environment)
     assert cli is not None
     assert home is not None
+    if is_rehearsal(environment):
+        rehearsal.begin(lane, environment)
     variables = shell_environment.variables(cli, home, environment)
     if shell_environment.uses_project_backend(environment):
         if "PULUMI_CONFIG_PASSPHRASE_FILE" in variables:
@@ -107,12 +120,14 @@ def _env(lane: Lane, stack: str | None, *, select: bool, development: bool) -> s
 
 
 def _put_in_place(
-    environment: dict[str, str], plugins: tuple[provider_plugins.Plugin, ...], *, development: bool
+    environment: dict[str, str], plugins: tuple[provider_plugins.Plugin, ...], requirements: tuple[Path, ...]
 ) -> PulumiCli:
     def python(lane: Lane) -> None:
-        virtual_environment.prepare(lane, _requirements(development))
+        virtual_environment.prepare(lane, requirements)
 
     def docker(lane: Lane) -> None:
+        if provider_plugins.DOCKER not in plugins:
+            return
         docker_engine.prepare(lane, environment)
         redis_image.prepare(lane, environment)
 
@@ -131,8 +146,12 @@ def _put_in_place(
     return cli
 
 
-def _requirements(development: bool) -> tuple[Path, ...]:
-    return virtual_environment.DEVELOPMENT if development else virtual_environment.RUNTIME
+def _requirements(plugins: tuple[provider_plugins.Plugin, ...], *, development: bool) -> tuple[Path, ...]:
+    if development:
+        return virtual_environment.DEVELOPMENT
+    if is_rehearsal():
+        return virtual_environment.REHEARSAL
+    return virtual_environment.AWS if provider_plugins.AWS in plugins else virtual_environment.RUNTIME
 
 
 def _left_of(stack: str) -> str:

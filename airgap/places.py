@@ -9,9 +9,22 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 VIRTUAL_ENVIRONMENT = PROJECT / ".venv"
-STATE_NAME = ".pulumi-state"
-STATE = PROJECT / STATE_NAME
+REHEARSAL = "REHEARSAL"
+"""The variable that says, with any value, that stacks of AWS are for the look-alike on this machine."""
 PULUMI_HOME_PREFIX = "pulumi-home-"
+
+
+def is_rehearsal(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether stacks of AWS are for the look-alike."""
+    return bool(environment.get(REHEARSAL))
+
+
+def state_name(*, rehearsal: bool) -> str:
+    """The folder of the project's Pulumi backend; rehearsals have one of their own: real stacks must not meet them."""
+    return ".pulumi-state-rehearsal" if rehearsal else ".pulumi-state"
+
+
+STATE = PROJECT / state_name(rehearsal=is_rehearsal())
 
 
 def cache(environment: Mapping[str, str] = os.environ) -> Path:

@@ -7,8 +7,17 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from airgap import docker_engine
-from airgap.places import PROJECT, PULUMI_HOME_PREFIX, STATE_NAME, VIRTUAL_ENVIRONMENT, cache, own_pulumi_home
+from airgap import docker_engine, rehearsal
+from airgap.places import (
+    PROJECT,
+    PULUMI_HOME_PREFIX,
+    REHEARSAL,
+    VIRTUAL_ENVIRONMENT,
+    cache,
+    is_rehearsal,
+    own_pulumi_home,
+    state_name,
+)
 from airgap.provider_plugins import uses_stand_in
 from airgap.pulumi_cli.find import PulumiCli
 
@@ -17,16 +26,24 @@ CHECKOUT = "REDIS_PRODUCTION_CHECKOUT"
 
 
 def users_own(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what an earlier ``airgap env``, of this checkout or another, put into it."""
+    """The environment without what an earlier ``airgap env``, of this checkout or another, put into it.
+
+    In a rehearsal also without what leads to a backend or an account of the user's own.
+    """
+    rehearsing = is_rehearsal(environment)
+    environment = rehearsal.without_access(environment, rehearsing=rehearsing)
+    if rehearsing:
+        elsewhere = ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE")
+        environment = {name: value for name, value in environment.items() if name not in elsewhere}
     checkout = environment.get(CHECKOUT)
     if checkout is None:
-        return dict(environment)
+        return environment
     homes = str(cache(environment) / PULUMI_HOME_PREFIX)
+    states = [Path(checkout) / state_name(rehearsal=mode) for mode in (False, True)]
     ours = {
         CHECKOUT: True,
-        "PULUMI_BACKEND_URL": environment.get("PULUMI_BACKEND_URL") == _backend_url(Path(checkout)),
-        "PULUMI_CONFIG_PASSPHRASE_FILE": environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-        == _passphrase(Path(checkout)),
+        "PULUMI_BACKEND_URL": environment.get("PULUMI_BACKEND_URL") in map(_backend_url, states),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": environment.get("PULUMI_CONFIG_PASSPHRASE_FILE") in map(_passphrase, states),
         "PULUMI_HOME": environment.get("PULUMI_HOME", "").startswith(homes),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": True,
     }
@@ -53,12 +70,15 @@ def variables(cli: PulumiCli, home: Path, environment: Mapping[str, str]) -> dic
     if uses_stand_in(home):
         # Nothing can be downloaded: looking for hosts that do not answer would only cost time.
         result["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
+    if is_rehearsal(environment):
+        result |= {REHEARSAL: environment[REHEARSAL], **rehearsal.variables()}
     if uses_project_backend(environment):
-        result["PULUMI_BACKEND_URL"] = _backend_url(PROJECT)
+        state = PROJECT / state_name(rehearsal=is_rehearsal(environment))
+        result["PULUMI_BACKEND_URL"] = _backend_url(state)
         # Stack files are committed without an encryption salt: the one in the state counts.
         result["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
         if "PULUMI_CONFIG_PASSPHRASE" not in environment and not environment.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
-            result["PULUMI_CONFIG_PASSPHRASE_FILE"] = _passphrase(PROJECT)
+            result["PULUMI_CONFIG_PASSPHRASE_FILE"] = _passphrase(state)
     if address := docker_engine.address(environment):
         result["DOCKER_HOST"] = address
     return result
@@ -75,14 +95,14 @@ def export_lines(result: Mapping[str, str], environment: Mapping[str, str]) -> s
     return "".join(f"{line}\n" for line in lines)
 
 
-def _backend_url(checkout: Path) -> str:
+def _backend_url(state: Path) -> str:
     # Without the files for metadata, which nobody reads: a Pulumi that is killed while it writes one leaves it empty,
     # and then the state beside it, which is whole, is refused as well ("failed to load checkpoint: EOF").
-    return f"file://{checkout / STATE_NAME}?metadata=skip"
+    return f"file://{state}?metadata=skip"
 
 
-def _passphrase(checkout: Path) -> str:
-    return str(checkout / STATE_NAME / "passphrase")
+def _passphrase(state: Path) -> str:
+    return str(state / "passphrase")
 
 
 def _path(cli: PulumiCli, path: str) -> str:

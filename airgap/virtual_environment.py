@@ -14,8 +14,11 @@ from airgap.lane import Lane
 from airgap.places import PROJECT, VIRTUAL_ENVIRONMENT
 from airgap.problem import Problem
 
+# Each file brings along the ones before it.
 RUNTIME = (PROJECT / "requirements.txt",)
-DEVELOPMENT = (*RUNTIME, PROJECT / "requirements-dev.txt")
+AWS = (*RUNTIME, PROJECT / "requirements-aws.txt")
+REHEARSAL = (*AWS, PROJECT / "requirements-rehearsal.txt")
+DEVELOPMENT = (*REHEARSAL, PROJECT / "requirements-dev.txt")
 
 
 def is_ready(requirements: Sequence[Path], folder: Path = VIRTUAL_ENVIRONMENT) -> bool:
@@ -39,9 +42,9 @@ def fingerprint(requirements: Sequence[Path]) -> str:
 def prepare(lane: Lane, requirements: Sequence[Path], folder: Path = VIRTUAL_ENVIRONMENT) -> None:
     """Make the environment hold what the requirement files pin.
 
-    Development requirements come on top of an environment that already has the runtime ones; in every other case the
-    environment is made anew, so that nothing remains that is no longer pinned. An interrupted run leaves no stamp and
-    is repeated by the next one.
+    The last files come on top of an environment that already has the first ones; in every other case the environment
+    is made anew, so that nothing remains that is no longer pinned. An interrupted run leaves no stamp and is repeated
+    by the next one.
     """
     if is_ready(requirements, folder):
         return
@@ -64,7 +67,7 @@ def prepare(lane: Lane, requirements: Sequence[Path], folder: Path = VIRTUAL_ENV
         advice="PyPI, or the package index that pip is configured for, must be reachable (pip config list shows it).",
         progress=lambda line: f"unpacking {line.count(',') + 1} packages" if line.startswith("Installing ") else None,
     )  # fmt: skip
-    for count in range(1, len(requirements) + 1):  # the development environment serves for the runtime, too
+    for count in range(1, len(requirements) + 1):  # serves for every smaller one, too
         _stamp(requirements[:count], folder).write_text(fingerprint(requirements[:count]))
     lane.say("the virtual environment is ready")
 
