@@ -320,9 +320,11 @@ class _SecurityGroupRule(Ec2Resource):
             return None
         all_ports = found["IpProtocol"] == "-1"
         return {
-            **answer(found, "ipProtocol", "cidrIpv4", "cidrIpv6", "description", "prefixListId"),
+            **answer(found, "ipProtocol", "cidrIpv4", "cidrIpv6", "prefixListId"),
             **answer(found, securityGroupId="GroupId"),
             "arn": self.arn(aws, identifier, recorded),
+            # moto forgets what a rule for a prefix list is described as.
+            "description": found.get("Description") or (found.get("PrefixListId") and recorded.get("description")),
             "fromPort": recorded.get("fromPort") if all_ports else found.get("FromPort"),
             "referencedSecurityGroupId": found.get("ReferencedGroupInfo", {}).get("GroupId"),
             "securityGroupRuleId": identifier,

@@ -144,6 +144,7 @@ def deployment(aws: LookAlike) -> dict[str, tuple[str, Callable[[World], dict[st
                 "fromPort": 443,
                 "toPort": 443,
                 "prefixListId": w["gateway-endpoint"].outputs["prefixListId"],
+                "description": "backups",
             },
         ),
         "interface": (
