@@ -17,6 +17,7 @@ from airgap.aws_cloud import (
     addresses,
     amis,  # noqa: F401
     authorization,
+    buckets,  # noqa: F401
     commands,  # noqa: F401
     engine,
     firewall,

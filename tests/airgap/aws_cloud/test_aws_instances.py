@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 pytest.importorskip("boto3", reason="requirements-rehearsal.txt is not installed")
 
-from airgap.aws_cloud import volumes
+from airgap.aws_cloud import addresses, volumes
 from tests.airgap.aws_cloud.look_alike import REGION, ZONES, Account, refusal
 
 pytestmark = pytest.mark.docker
@@ -100,6 +101,42 @@ def test_a_secret_needs_its_keys_permission_too(account: Account) -> None:
     finally:
         account.iam.put_role_policy(**arguments, PolicyDocument=json.dumps(policy))
     assert account.on(0, ask) == "ok\n"
+
+
+def test_versions_and_delete_markers_can_be_removed(account: Account) -> None:
+    bucket, s3 = f"{account.name}-versions", account.s3
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    for status in ("Enabled", "Suspended"):
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        if status == "Enabled":
+            s3.put_object(Bucket=bucket, Key="a", Body=b"1")
+            s3.delete_object(Bucket=bucket, Key="a")
+    listed = s3.list_object_versions(Bucket=bucket)
+    found = [
+        {"Key": each["Key"], "VersionId": each["VersionId"]} for each in listed["Versions"] + listed["DeleteMarkers"]
+    ]
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": found})
+    s3.delete_bucket(Bucket=bucket)
+
+
+def test_gateways_and_endpoints_have_addresses_of_their_subnets(account: Account) -> None:
+    ec2, subnet = account.ec2, account.subnets[0]
+    gateway = ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=account.vpc, ServiceName=f"com.amazonaws.{REGION}.ssm", VpcEndpointType="Interface", SubnetIds=[subnet]
+    )["VpcEndpoint"]["VpcEndpointId"]
+    of_subnet = [{"Name": "subnet-id", "Values": [subnet]}]
+    found = ec2.describe_network_interfaces(Filters=of_subnet)["NetworkInterfaces"]
+    assert len({each["PrivateIpAddress"] for each in found if each["PrivateIpAddress"].startswith("10.213.0.")}) == 3
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
+    assert len(ec2.describe_network_interfaces(Filters=of_subnet)["NetworkInterfaces"]) == 1
+
+
+def test_a_request_without_a_body_is_signed_and_one_without_a_signature_refused(account: Account) -> None:
+    assert account.dns.get_hosted_zone(Id=account.zone)["HostedZone"]["Config"]["PrivateZone"]
+    for path in (f"{account.name}/own/file", "2013-04-01/hostedzone"):
+        assert requests.get(f"{addresses.ENDPOINT}/{path}", timeout=30).status_code == 403
 
 
 def test_names_of_the_vpcs_private_zone(account: Account) -> None:
