@@ -42,8 +42,9 @@ def users_own(environment: Mapping[str, str]) -> dict[str, str]:
     states = [Path(checkout) / state_name(rehearsal=mode) for mode in (False, True)]
     ours = {
         CHECKOUT: True,
-        "PULUMI_BACKEND_URL": environment.get("PULUMI_BACKEND_URL") in map(_backend_url, states),
-        "PULUMI_CONFIG_PASSPHRASE_FILE": environment.get("PULUMI_CONFIG_PASSPHRASE_FILE") in map(_passphrase, states),
+        "PULUMI_BACKEND_URL": environment.get("PULUMI_BACKEND_URL") in [*map(_backend_url, states)],
+        "PULUMI_CONFIG_PASSPHRASE_FILE": environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+        in [*map(_passphrase, states)],
         "PULUMI_HOME": environment.get("PULUMI_HOME", "").startswith(homes),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": True,
     }

@@ -160,7 +160,7 @@ def _client(service: str, endpoint: str) -> Any:
     return boto3.client(service, region_name=REGION, endpoint_url=endpoint, **credentials)
 
 
-class ShellCommand(moto.ssm.models.Command):
+class ShellCommand(moto.ssm.models.Command):  # type: ignore[misc]  # moto: not typed here
     """A command of moto's that runs; its parent answers Success at once."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

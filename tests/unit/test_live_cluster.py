@@ -252,12 +252,12 @@ def test_nodes_that_are_left_behind_on_hosts_of_their_own_leave(formation: Forma
     stranger = Address("redis-3-0.cache-prod.internal", 7000)
     formation.strangers = (stranger,)
 
-    assert LiveCluster(target, ACCESS).forecast(frozenset()).refusals == ()
+    assert LiveCluster(target, ACCESS, {}).forecast(frozenset()).refusals == ()
     (member,) = formation.targets[-1].leaving
     assert (member.name, member.announced, member.reach) == ("cache-redis-3-0", stranger, stranger)
 
     formation.strangers = (Address("redis-3-0.cache-prod2.internal", 7000),)
-    assert len(LiveCluster(target, ACCESS).forecast(frozenset()).refusals) == 1
+    assert len(LiveCluster(target, ACCESS, {}).forecast(frozenset()).refusals) == 1
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def create_topic(context: Context, key: aws.kms.Key) -> pulumi.Input[str]:
         aws.sns.TopicSubscription(
             f"{name}-alarms-email", topic=topic.arn, protocol="email", endpoint=settings.alarm_email, opts=context.opts
         )
-    return topic.arn
+    arn: pulumi.Output[str] = topic.arn
+    return arn
 
 
 def create_alarms(

@@ -125,7 +125,7 @@ def _image(settings: NodeSettings, architecture: Architecture, opts: pulumi.Invo
     wanted = settings.aws.ami_id
     if wanted is None:
         name = f"debian-13-{_DEBIAN_ARCHITECTURES[architecture]}-*"
-        return _ask(
+        newest = _ask(
             "ami-id",
             f"no image {name} of Debian can be found; name one",
             lambda: aws.ec2.get_ami(
@@ -134,7 +134,8 @@ def _image(settings: NodeSettings, architecture: Architecture, opts: pulumi.Invo
                 filters=[aws.ec2.GetAmiFilterArgs(name="name", values=[name])],
                 opts=opts,
             ),
-        ).id
+        )
+        return str(newest.id)
     image = _ask(
         "ami-id",
         f"there is no {wanted}",
