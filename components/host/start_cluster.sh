@@ -32,7 +32,16 @@ if [ -s nodes.conf ]; then
   sync nodes.conf.new && mv nodes.conf.new nodes.conf
 fi
 
-set -- 'replica-serve-stale-data no'
+# A node that knows no other has perhaps lost its data. Its replicas find it at its old address and would copy that it has none,
+# so it waits this long before it sends them anything: formation ends that when it gives the node its place.
+withheld=86400
+if grep -qvE '^vars |myself' nodes.conf 2>/dev/null; then
+  delay=$(sed -n 's/^repl-diskless-sync-delay //p' "$kept" "$config/live.conf" | grep -vx $withheld | head -n 1)
+else
+  delay=$withheld
+fi
+
+set -- 'replica-serve-stale-data no' "repl-diskless-sync-delay $delay"
 locked=2147483647 # so many replicas nobody has
 write_replicas=
 if grep -qE '^[^ ]+ [^ ]+ myself,master ([^ ]+ ){5}[0-9]' nodes.conf 2>/dev/null; then
