@@ -15,6 +15,8 @@ from tests.airgap.aws_deployment import BUCKET, deployment, policy
 from tests.airgap.aws_look_alike import ACCOUNT, REGION, LookAlike, running_look_alike
 from tests.airgap.plugin import NO_DIFFERENCE, Made, Plugin, Refused, running_plugin
 
+pytestmark = pytest.mark.long
+
 _STAYS = {
     "attachment": "skipDestroy leaves it to the instance's end",
     "default-group": "it goes with its VPC",

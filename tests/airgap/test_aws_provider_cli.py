@@ -12,7 +12,7 @@ import pytest
 from tests.airgap.aws_look_alike import ACCOUNT, LookAlike, running_look_alike
 from tests.airgap.pulumi_project import PulumiProject, install_stand_in
 
-pytestmark = pytest.mark.pulumi
+pytestmark = [pytest.mark.pulumi, pytest.mark.long]
 
 PROGRAM = """
 import json
@@ -102,7 +102,6 @@ def _outputs(project: PulumiProject) -> dict[str, object]:
     return found
 
 
-@pytest.mark.long
 def test_a_deployment_lives_its_life(project: PulumiProject, aws: LookAlike) -> None:
     ec2 = aws.client("ec2")
     project.program(PROGRAM)

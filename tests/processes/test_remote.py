@@ -22,6 +22,8 @@ from tests.processes.servers import PASSWORDS, Deployment, wait_for
 from tests.processes.test_changes import PERSISTENT, with_data
 from tests.processes.test_forming import TIMEOUT_SECONDS, Deploy, assert_formed, quiet
 
+pytestmark = pytest.mark.long
+
 StartCluster = Callable[..., Cluster]
 
 
