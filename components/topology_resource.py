@@ -56,7 +56,7 @@ def moved_hosts(before: Mapping[str, Any] | None, after: Mapping[str, Any] | Non
         )
         if before[fact] != after[fact]
     ]
-    if not after["image"] and not set(after["architectures"]) <= set(before["architectures"]):
+    if not after.get("image") and not set(after["architectures"]) <= set(before["architectures"]):
         problems.append(
             f"ami-id: without it nodes keep their image, which is for {_told(before['architectures'])}; name one for "
             f"{_told(after['architectures'])}"

@@ -323,8 +323,9 @@ class _SecurityGroupRule(Ec2Resource):
             **answer(found, "ipProtocol", "cidrIpv4", "cidrIpv6", "prefixListId"),
             **answer(found, securityGroupId="GroupId"),
             "arn": self.arn(aws, identifier, recorded),
-            # moto forgets what a rule for a prefix list is described as.
-            "description": found.get("Description") or (found.get("PrefixListId") and recorded.get("description")),
+            # moto forgets what a rule for a prefix list or a group is described as.
+            "description": found.get("Description")
+            or (None if _peer_is_a_range(found) else recorded.get("description")),
             "fromPort": recorded.get("fromPort") if all_ports else found.get("FromPort"),
             "referencedSecurityGroupId": found.get("ReferencedGroupInfo", {}).get("GroupId"),
             "securityGroupRuleId": identifier,
@@ -369,3 +370,7 @@ class SecurityGroupEgressRule(_SecurityGroupRule):
 
     type_name = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
     is_egress = True
+
+
+def _peer_is_a_range(rule: Mapping[str, Any]) -> bool:
+    return "CidrIpv4" in rule or "CidrIpv6" in rule

@@ -104,7 +104,7 @@ def create_secret(
     return aws.secretsmanager.SecretVersion(
         resource,
         secret_id=secret.id,
-        secret_string=_secret(pulumi.Output.json_dumps(dict(content))),
+        secret_string=_secret(pulumi.Output.json_dumps(dict(content), sort_keys=True)),
         opts=options,
     )
 
