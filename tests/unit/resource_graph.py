@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 from google.protobuf.json_format import MessageToDict
-from pulumi.runtime import mocks
+from pulumi.runtime import mocks, settings
 from pulumi.runtime.proto import resource_pb2
 
 from components.certificates import KeyPair, issue_certificate, make_authority
@@ -121,6 +121,7 @@ def run_program(
     ``registered`` is filled with the resources, also when the program fails. ``answers``: of the providers.
     """
     monitor = _Monitor([] if registered is None else registered, answers or NoLookUps())
+    settings.ROOT.set(None)  # else the first test's stack stays the root of all later ones
     mocks.set_mocks(mocks=monitor.mocks, project="redis-production", stack=stack, preview=False, monitor=monitor)
     outputs: dict[str, Any] = {}
     secret: set[str] = set()
