@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,7 +42,10 @@ def _snake(name: str) -> str:
 
 def _sdk_class(type_name: str) -> Any:
     path, _, name = type_name.removeprefix("aws:").rpartition(":")
-    module = importlib.import_module(f"pulumi_aws.{_snake(path).replace('/', '.')}")
+    package, _, file = _snake(path).partition("/")
+    # Pulumi's packages load when something of them is used. A file that is imported before that gets loaded in between,
+    # and its package never has what the file defines.
+    module = getattr(getattr(pulumi_aws, package), file)
     # Where the SDK has an object of that name, too, the arguments bear another.
     return getattr(module, name), getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
 
