@@ -130,6 +130,7 @@ class Watcher:
             self.most_away = max(self.most_away, len(away))
 
 
+@pytest.mark.long
 def test_a_node_that_cannot_be_replaced_stops_the_others(stack: PulumiStack) -> None:
     live = stack.live()
     stack.config["image"] = "redis-production-no-such-image:1"

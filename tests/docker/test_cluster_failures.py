@@ -72,6 +72,7 @@ def test_killed_primary_and_its_only_replica_bring_everything_back(shared_cluste
     assert_there(live, values)
 
 
+@pytest.mark.long
 def test_all_containers_restarted_at_once(shared_cluster: PulumiStack) -> None:
     live = shared_cluster.cluster()
     values = written(live, "restart")
@@ -92,6 +93,7 @@ def address_of(live: LiveCluster, name: str) -> str:
     return str(network["IPAddress"])
 
 
+@pytest.mark.long
 def test_a_container_removed_by_hand_is_brought_back_alone(shared_cluster: PulumiStack) -> None:
     live = shared_cluster.cluster()
     values = written(live, "removed")

@@ -69,6 +69,7 @@ def test_all_containers_killed_and_started_in_any_order(make_stack: MakeStack, o
     assert_nothing_to_do(stack)
 
 
+@pytest.mark.long
 def test_all_containers_restarted_at_once(make_stack: MakeStack) -> None:
     stack = make_stack(appendfsync="always", **{"down-after-milliseconds": 10000})
     stack.up()
@@ -136,6 +137,7 @@ def wipe(live: LiveMembers, host: str) -> None:
     )
 
 
+@pytest.mark.long
 def test_two_stacks_never_see_each_other(make_stack: MakeStack) -> None:
     first, second = make_stack(), make_stack()
     first.up()

@@ -20,8 +20,9 @@ def now_and_then(always: list[str], long: list[str]) -> list[Any]:
 @pytest.mark.parametrize(
     "moment",
     now_and_then(
-        ["cache-redis-1 creating", "follow the primary"],
+        ["cache-redis-1 creating"],
         [
+            "follow the primary",
             "cache-network created",
             "cache-redis-1-files creating",
             "become the primary",

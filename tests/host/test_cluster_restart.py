@@ -42,6 +42,7 @@ def values(cluster: ClusterContainers) -> dict[str, str]:
 
 def test_a_killed_primary_with_all_its_data_goes_on(cluster: ClusterContainers, values: dict[str, str]) -> None:
     owners = cluster.owners()
+    cluster.set_node_timeout(15)  # it is back before it is missed
     cluster.kill(owners[0])
     cluster.start(owners[0])
 
