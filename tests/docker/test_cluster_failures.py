@@ -49,6 +49,7 @@ def test_killed_primary_is_replaced_and_comes_back_as_a_replica(shared_cluster: 
     assert_nothing_to_do(shared_cluster)
 
 
+@pytest.mark.long
 def test_killed_primary_and_its_only_replica_bring_everything_back(shared_cluster: PulumiStack) -> None:
     live = shared_cluster.cluster()
     values = written(live, "pair")

@@ -102,6 +102,7 @@ def test_new_certificates_reach_redis_without_a_restart(stack: PulumiStack) -> N
     assert_nothing_to_do(stack)
 
 
+@pytest.mark.long
 def test_clients_without_acls(make_stack: MakeStack) -> None:
     stack = make_stack(
         **{

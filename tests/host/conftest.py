@@ -26,9 +26,9 @@ def _nothing_left_of_a_killed_run() -> None:
     remove_leftovers()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared() -> Iterator[Containers]:
-    """A formed deployment for tests that leave it as it is, or healed."""
+    """A formed deployment for tests that leave it as it is, or healed; not for longer: its health checks take time."""
     with Containers() as containers:
         containers.start_anew()
         yield containers

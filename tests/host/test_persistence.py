@@ -111,6 +111,7 @@ def append_only_file_is_complete(containers: Containers, server: Server) -> bool
     return bool(found["aof_enabled"] and not found["aof_rewrite_in_progress"] and not found["aof_rewrite_scheduled"])
 
 
+@pytest.mark.long
 def test_an_append_only_file_that_was_never_complete_is_not_trusted(make: MakeContainers) -> None:
     containers = whole(make, "rdb")
     primary = containers.primary()

@@ -73,6 +73,7 @@ def test_a_weight_changes(start_cluster: StartCluster) -> None:
     assert_filled(cluster)
 
 
+@pytest.mark.long
 def test_all_shards_are_replaced(start_cluster: StartCluster) -> None:
     cluster = formed(start_cluster(shards=1))
     fill(cluster)
@@ -112,7 +113,9 @@ def test_too_little_memory_on_the_shards_that_stay_is_refused_before_anything_ha
     assert len(cluster.all_nodes[1].known()) == 2, "it is still there"
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "stages", [pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long), 3, 4]
+)
 def test_interrupted_between_stages_and_everything_restarts(start_cluster: StartCluster, stages: int) -> None:
     cluster = formed(start_cluster(shards=2, settings=PERSISTENT))
     fill(cluster)
