@@ -101,6 +101,16 @@ def test_the_cli_is_as_old_as_the_sdk() -> None:
         assert step(name, "pulumi/actions")["with"]["pulumi-version"] == pinned[1]
 
 
+def test_the_page_names_every_variable_and_its_policies_are_json() -> None:
+    page = (PROJECT / "docs" / "pull-requests.md").read_text()
+    workflow = (PROJECT / ".github/workflows/pulumi.yml").read_text()
+    assert set(re.findall(r"vars\.(\w+)", workflow)) <= set(re.findall(r"`([A-Z_]+)`", page))
+
+    policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    assert len(policies) == 3
+    assert "repo:ORG/REPO:*" not in json.dumps(policies)
+
+
 class Repository:
     """A clone of a repository with the project's stacks, and the workflow's own scripts run in it."""
 
