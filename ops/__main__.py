@@ -83,6 +83,14 @@ def promote(
     promote_node(Deployment.load(stack), node, console, confirmed=yes)
 
 
+@app.command()
+def costs(stack: Annotated[str, typer.Option("--stack", "-s", help="Stack on AWS; it need not be deployed.")]) -> None:
+    """Say what a stack on AWS costs each month by the list prices of docs/prices.csv, beside ElastiCache."""
+    from .costs import table
+
+    typer.echo(table([stack]), nl=False)
+
+
 def main() -> None:
     """Run the command line; an expected failure is one clear line and exit code 1."""
     try:
