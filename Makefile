@@ -26,7 +26,7 @@ CHECKS = .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/
 up preview refresh destroy status: ENV_OPTIONS = --stack $(STACK)
 test test-long: ENV_OPTIONS = --development
 
-.PHONY: help up preview refresh destroy status rehearse end-rehearsal env check test test-long clean
+.PHONY: help up preview refresh destroy status rehearse end-rehearsal env check scan test test-long clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -66,6 +66,10 @@ check: ## format, lint, types, unit tests
 	@$(AIRGAP) venv --development
 	@$(CHECKS)
 	@.venv/bin/python -m pytest tests/unit
+
+scan: ## look for weaknesses of the AWS stacks by a public scanner's rules (docs/aws.md)
+	@$(AIRGAP) venv --development
+	@.venv/bin/python -m pytest tests/aws_scan
 
 test: ## every test but the long ones, set-up included
 	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(SIDE_BY_SIDE) $(TESTS) -m "not long"
