@@ -26,7 +26,7 @@ CHECKS = .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/
 up preview refresh destroy status: ENV_OPTIONS = --stack $(STACK)
 test test-long: ENV_OPTIONS = --development
 
-.PHONY: help up preview refresh destroy status rehearse end-rehearsal env check lint-workflows test test-long clean
+.PHONY: help up preview refresh destroy status rehearse end-rehearsal env check lint-workflows scan test test-long clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -69,6 +69,10 @@ check: ## format, lint, types, unit tests
 
 lint-workflows: ## lint .github/workflows (needs Go)
 	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+scan: ## look for weaknesses of the AWS stacks by a public scanner's rules (docs/aws.md)
+	@$(AIRGAP) venv --development
+	@.venv/bin/python -m pytest tests/aws_scan
 
 test: ## every test but the long ones, set-up included
 	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(SIDE_BY_SIDE) $(TESTS) -m "not long"

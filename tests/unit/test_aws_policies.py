@@ -21,6 +21,7 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/0123"
 BUCKET = bucket_name("cache-prod", SITE.account, SITE.region)
 NODE = node_policy(SITE, "cache-prod", BUCKET, KEY)
 LOGS = "arn:aws:logs:eu-central-1:123456789012:log-group:/redis-production/"
+INSTANCES = "arn:aws:ec2:eu-central-1:123456789012:instance/"
 SECRETS = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:"
 
 
@@ -53,7 +54,9 @@ def statement(sid: str, document: dict[str, Any] = NODE) -> dict[str, Any]:
         ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/elsewhere", False),
         ("s3:PutObject", f"arn:aws:s3:::{BUCKET}2/cache-prod/x", False),
         ("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/cache-prod/x", False),
-        ("ssm:UpdateInstanceInformation", "*", True),
+        ("ssm:UpdateInstanceInformation", f"{INSTANCES}i-0123456789abcdef0", True),
+        ("ssm:UpdateInstanceInformation", "arn:aws:ssm:eu-central-1:123456789012:managed-instance/mi-0123", False),
+        ("ssmmessages:OpenControlChannel", "*", True),
         ("ssm:GetParameter", "arn:aws:ssm:eu-central-1:123456789012:parameter/x", False),
         ("ssm:SendCommand", "*", False),
         ("ec2:DescribeInstances", "*", False),

@@ -78,6 +78,7 @@ def create_bucket(context: Context, key_arn: pulumi.Input[str]) -> list[pulumi.R
             rules=[
                 _expiring("formation", FORMATION_PREFIX, _FORMATION_DAYS),
                 _expiring("nodes", f"{deployment}/", context.settings.aws.backup_retention_days),
+                _without_unfinished_uploads(),
             ],
             opts=kept_with_it,
         ),
@@ -93,6 +94,14 @@ def _expiring(rule: str, prefix: str, days: int) -> aws.s3.BucketLifecycleConfig
         noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
             noncurrent_days=days
         ),
+    )
+
+
+def _without_unfinished_uploads() -> aws.s3.BucketLifecycleConfigurationRuleArgs:
+    return aws.s3.BucketLifecycleConfigurationRuleArgs(
+        id="unfinished-uploads",
+        status="Enabled",
+        filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
         abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
             days_after_initiation=_UNFINISHED_UPLOAD_DAYS
         ),

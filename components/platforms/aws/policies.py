@@ -11,12 +11,14 @@ _VERSION = "2012-10-17"
 Statement = dict[str, Any]
 Document = dict[str, Any]
 
-# What the SSM agent needs to take commands and to answer; none of it can be limited to a resource. (The managed policy
+# What the SSM agent needs to say that it is there, to take commands and to answer. (The managed policy
 # AmazonSSMManagedInstanceCore also lets an instance read every parameter of the account.)
-_SSM_AGENT = [
+_OF_INSTANCES = [
     "ssm:UpdateInstanceInformation",
-    "ssm:ListAssociations",
     "ssm:ListInstanceAssociations",
+]
+_OF_NO_RESOURCE = [
+    "ssm:ListAssociations",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",
@@ -77,7 +79,8 @@ def node_policy(site: Site, deployment: str, bucket: str, key_arn: str) -> Docum
             [of_bucket],
             {"StringLike": {"s3:prefix": [f"{deployment}/*"]}},
         ),
-        _allow("TakeCommands", _SSM_AGENT, ["*"]),
+        _allow("BeManaged", _OF_INSTANCES, [f"arn:{site.partition}:ec2:{site.region}:{site.account}:instance/*"]),
+        _allow("TakeCommands", _OF_NO_RESOURCE, ["*"]),
         _allow(
             "PutMetrics",
             ["cloudwatch:PutMetricData"],
