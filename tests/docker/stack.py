@@ -20,7 +20,7 @@ import redis
 import yaml
 from docker.models.containers import Container
 from redis.cluster import RedisCluster
-from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry, retry_if_exception_type, retry_if_not_result, stop_after_delay, wait_fixed
 
 from components.cluster_client import FollowingCluster
 from components.formation import cluster as cluster_formation
@@ -278,6 +278,14 @@ class LiveMembers:
             decode_responses=True,
             socket_timeout=5,
         )
+
+    def wait_until_answers(self, name: str) -> None:
+        """Until a member that was started takes commands."""
+        for attempt in Retrying(
+            retry=retry_if_exception_type(redis.RedisError), stop=stop_after_delay(60), wait=wait_fixed(0.1)
+        ):
+            with attempt, self.node_client(name) as node:
+                node.ping()
 
     def container(self, name: str) -> Container:
         """The container of a member, by its name in the stack."""

@@ -136,6 +136,7 @@ def test_a_replica_and_a_primary_that_lost_their_data_get_it_from_each_other(mak
         container.kill()
         wipe(live, str(container.name))
         container.start()
+        live.wait_until_answers(name)  # what does not answer yet is none of formation's business
     stack.up()
     live.wait_until_healthy()
     live.assert_no_stale_entries()
