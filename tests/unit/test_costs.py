@@ -137,7 +137,7 @@ def test_every_price_has_a_region_a_source_and_its_version() -> None:
     assert {row["region"] for row in rows} == {"us-east-1"}
     for row in rows:
         assert Decimal(row["dollars"]) > 0
-        assert row["source"].startswith("https://")
+        assert row["source"].startswith(("https://", "PyPI: "))
         assert row["version"]
 
 
