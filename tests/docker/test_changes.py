@@ -156,6 +156,7 @@ def test_a_limit_below_what_is_held_is_refused_at_preview(stack: PulumiStack) ->
     assert live.wait_until_healthy()
 
 
+@pytest.mark.long
 def test_data_volumes_outlive_destroy_and_are_found_again(make_stack: MakeStack) -> None:
     stack = make_stack(**{"retain-data": True, "replicas": 1, "min-replicas-to-write": 0})
     stack.up()
