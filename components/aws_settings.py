@@ -18,6 +18,12 @@ FEWEST_ZONES = 3
 """With fewer, the loss of one zone would take a majority of the Sentinels, or of the primaries, along."""
 SMALLEST_DATA_VOLUME = 4
 """GiB."""
+SENTINEL_DATA_VOLUME = 1
+"""GiB."""
+INTERFACE_ENDPOINTS = (
+    "ssm", "ssmmessages", "ec2messages", "secretsmanager", "kms", "logs", "monitoring",
+)  # fmt: skip
+"""AWS's services that nodes need, by the names that their endpoints have."""
 
 _PRIVATE = [ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
@@ -28,7 +34,7 @@ _IMAGE_ID = re.compile(r"ami-[0-9a-f]{8,17}")
 _ZONE = re.compile(r"[a-z]{2}(-[a-z0-9]+)+-[0-9][a-z]")
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_RESERVED_IN_A_SUBNET = 5 + 7
+_RESERVED_IN_A_SUBNET = 5 + len(INTERFACE_ENDPOINTS)
 """Addresses that AWS keeps in every subnet, and one for each interface endpoint."""
 
 

@@ -41,19 +41,28 @@ def deploy() -> None:
 
 
 def _deployment(config: pulumi.Config) -> Any:
-    topology = config.get("topology") or REPLICATED
-    if topology not in _SETTINGS:
-        raise SettingsError([f"topology: '{topology}' is not one of {', '.join(_SETTINGS)}"])
     name = config.get("name") or "cache"
-    given = settings_of(topology, stack_settings(config.name))
+    settings = deployment_settings(config.get("topology") or REPLICATED, stack_settings(config.name))
     # A program loads the component that it deploys, and no other.
-    if topology == CLUSTER:
+    if isinstance(settings, RedisClusterSettings):
         from .redis_cluster import RedisCluster
 
-        return RedisCluster(name, settings_from_mapping(RedisClusterSettings, given))
+        return RedisCluster(name, settings)
     from .replicated_redis import ReplicatedRedis
 
-    return ReplicatedRedis(name, settings_from_mapping(ReplicatedRedisSettings, given))
+    return ReplicatedRedis(name, settings)
+
+
+def deployment_settings(topology: str, given: Mapping[str, Any]) -> ReplicatedRedisSettings | RedisClusterSettings:
+    """What a stack's values, by setting name, say of a deployment of that topology.
+
+    Raises SettingsError for an unknown topology, and for settings that are unknown or invalid.
+    """
+    if topology == REPLICATED:
+        return settings_from_mapping(ReplicatedRedisSettings, settings_of(topology, given))
+    if topology == CLUSTER:
+        return settings_from_mapping(RedisClusterSettings, settings_of(topology, given))
+    raise SettingsError([f"topology: '{topology}' is not one of {', '.join(_SETTINGS)}"])
 
 
 def settings_of(topology: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,16 +15,10 @@ from typing import Any
 
 import yaml
 
-from components.settings import (
-    GIBIBYTE,
-    NodeSettings,
-    RedisClusterSettings,
-    ReplicatedRedisSettings,
-    SettingsError,
-    settings_from_mapping,
-)
-from components.stack import settings_of
-from components.topologies import CLUSTER
+from components.aws_settings import INTERFACE_ENDPOINTS, SENTINEL_DATA_VOLUME
+from components.settings import GIBIBYTE, NodeSettings, ReplicatedRedisSettings, SettingsError
+from components.stack import deployment_settings
+from components.topologies import REPLICATED
 
 from .deployment import DeploymentError
 
@@ -32,10 +26,8 @@ HOURS = 730
 """In a month, as AWS reckons."""
 _PROJECT = Path(__file__).parents[1]
 _NAMESPACE = "redis-production:"
-_INTERFACE_ENDPOINTS = 7
 _METRICS_OF_A_NODE = 2
 _ALARMS = {"redis": 3, "sentinel": 1}
-_SENTINEL_DATA_GIBIBYTES = 1
 _FREE_IOPS, _FREE_THROUGHPUT = 3000, 125
 _CACHE_DATA_SHARE = Decimal("0.75")
 """ElastiCache's default parameters keep 25 % of a node's memory from data."""
@@ -82,18 +74,22 @@ def prices() -> Mapping[str, Price]:
         }
 
 
-def settings_of_stack(stack: str) -> NodeSettings:
-    """What ``stack``'s file says. Raises DeploymentError when there is none, it is wrong, or it is not for AWS."""
+def committed_configuration(stack: str) -> dict[str, Any]:
+    """What ``stack``'s file gives the program, by setting name. Raises DeploymentError when there is no such file."""
     path = _PROJECT / "stacks" / f"Pulumi.{stack}.yaml"
     if not path.is_file():
         raise DeploymentError(f"there is no stacks/{path.name}")
     config: dict[str, Any] = yaml.safe_load(path.read_text()).get("config", {})
-    given = {key.removeprefix(_NAMESPACE): value for key, value in config.items() if key.startswith(_NAMESPACE)}
-    topology = given.pop("topology", "replicated")
+    return {key.removeprefix(_NAMESPACE): value for key, value in config.items() if key.startswith(_NAMESPACE)}
+
+
+def settings_of_stack(stack: str) -> NodeSettings:
+    """What ``stack``'s file says. Raises DeploymentError when there is none, it is wrong, or it is not for AWS."""
+    given = committed_configuration(stack)
+    topology = given.pop("topology", REPLICATED)
     given.pop("name", None)
-    cls = RedisClusterSettings if topology == CLUSTER else ReplicatedRedisSettings
     try:
-        settings: NodeSettings = settings_from_mapping(cls, settings_of(topology, given))
+        settings = deployment_settings(topology, given)
     except SettingsError as error:
         raise DeploymentError("; ".join(error.problems)) from None
     if not settings.on_aws:
@@ -104,14 +100,14 @@ def settings_of_stack(stack: str) -> NodeSettings:
 def monthly(settings: NodeSettings) -> list[Line]:
     """Everything that is charged for, used or not."""
     aws, nodes = settings.aws, settings.node_count
-    sentinels = settings.sentinels if isinstance(settings, ReplicatedRedisSettings) else 0
+    sentinels = _sentinels(settings)
     redis = nodes - sentinels
     new_network = aws.vpc_cidr is not None
     nat = int(new_network and aws.nat)
     instances = {aws.instance_type: redis}
     if isinstance(settings, ReplicatedRedisSettings):
         instances[settings.sentinel_instance_type] = instances.get(settings.sentinel_instance_type, 0) + sentinels
-    data = redis * aws.data_volume_size + sentinels * _SENTINEL_DATA_GIBIBYTES
+    data = redis * aws.data_volume_size + sentinels * SENTINEL_DATA_VOLUME
     counts = {
         **instances,
         "gp3 volumes": nodes * aws.root_volume_size + data,
@@ -119,7 +115,9 @@ def monthly(settings: NodeSettings) -> list[Line]:
         "gp3 throughput over 125 MiB/s": redis * (aws.data_volume_throughput - _FREE_THROUGHPUT),
         "NAT gateway": nat,
         "public IPv4 address": nat,
-        "interface endpoint in a zone": int(new_network and aws.interface_endpoints) * _INTERFACE_ENDPOINTS * aws.zones,
+        "interface endpoint in a zone": int(new_network and aws.interface_endpoints)
+        * len(INTERFACE_ENDPOINTS)
+        * aws.zones,
         "KMS key": 1,
         "secret": nodes + (aws.formation_runner == "ssm"),
         "custom metric": nodes * _METRICS_OF_A_NODE,
@@ -129,12 +127,15 @@ def monthly(settings: NodeSettings) -> list[Line]:
     return [Line(item, count) for item, count in counts.items() if count]
 
 
+def _sentinels(settings: NodeSettings) -> int:
+    return settings.sentinels if isinstance(settings, ReplicatedRedisSettings) else 0
+
+
 def elasticache(settings: NodeSettings) -> Line:
     """Nodes of ElastiCache of the same type, as many as hold the same data in the same number of copies."""
     item = f"cache.{settings.aws.instance_type}"
     copies = settings.replicas_of_a_primary + 1
-    sentinels = settings.sentinels if isinstance(settings, ReplicatedRedisSettings) else 0
-    data = (settings.node_count - sentinels) // copies * settings.effective_maxmemory
+    data = (settings.node_count - _sentinels(settings)) // copies * settings.effective_maxmemory
     in_a_node = int(Line(item, 1).price.gibibytes * _CACHE_DATA_SHARE * GIBIBYTE)
     return Line(item, -(-data // in_a_node) * copies)
 

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import yaml
-from botocore.exceptions import ClientError
-
 from airgap import rehearsal
-from ops.clients import cluster_client, sentinel_client
-from ops.deployment import cluster, replicated
-from tests.airgap.aws_cloud.look_alike import UNDER_WAY, client, until
-from tests.docker.stack import ROOT, LiveCluster, PulumiStack
+from components.platforms.aws_names import DEPLOYMENT_TAG, NODE_TAG
+from ops.costs import committed_configuration
+from tests.airgap.aws_cloud.look_alike import Commands, client, until
+from tests.docker.stack import PulumiStack
 
 
 class RehearsedStack(PulumiStack):
@@ -25,31 +22,20 @@ class RehearsedStack(PulumiStack):
     def __init__(self, folder: Path, like: str, **changes: Any) -> None:
         super().__init__(folder)
         self._environment |= rehearsal.variables()
-        committed = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{like}.yaml").read_text())["config"]
-        own = {name.partition(":")[2]: value for name, value in committed.items() if not name.startswith("aws:")}
-        self.config = {**own, **changes}
-        self.ec2, self.ssm = client("ec2"), client("ssm")
-
-    @property
-    def is_cluster(self) -> bool:
-        return bool(self.config.get("topology") == "cluster")
+        self.config = {**committed_configuration(like), **changes}
+        self.ec2, self.commands = client("ec2"), Commands()
 
     def client(self) -> Any:
         """As an application has it. Names of nodes must be known: see `names`."""
-        if self.is_cluster:
-            return cluster_client(cluster(self.deployment()))
-        return sentinel_client(replicated(self.deployment()))
+        return self.cluster().client() if self.is_cluster else self.live().client()
 
     def instances(self) -> dict[str, str]:
         """Node -> its instance."""
-        found = self.ec2.describe_instances(
-            Filters=[
-                {"Name": "tag:redis-production:deployment", "Values": [self.deployment_name]},
-                {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
-            ]
-        )
-        every = [instance for reservation in found["Reservations"] for instance in reservation["Instances"]]
-        return {_tag(each, "redis-production:node"): each["InstanceId"] for each in every}
+        return {node: each["InstanceId"] for node, each in self._described().items()}
+
+    def zones(self) -> dict[str, str]:
+        """Node -> the availability zone of its instance."""
+        return {node: each["Placement"]["AvailabilityZone"] for node, each in self._described().items()}
 
     def bucket(self) -> str:
         """The deployment's bucket."""
@@ -58,40 +44,14 @@ class RehearsedStack(PulumiStack):
         ]
         return str(name)
 
-    def zones(self) -> dict[str, str]:
-        """Node -> the availability zone of its instance."""
-        found = self.ec2.describe_instances(InstanceIds=list(self.instances().values()))
-        every = [instance for reservation in found["Reservations"] for instance in reservation["Instances"]]
-        return {_tag(each, "redis-production:node"): each["Placement"]["AvailabilityZone"] for each in every}
-
     def on(self, node: str, script: str) -> str:
         """What a script that succeeds writes on a node's instance."""
-        instance = self.instances()[node]
-        command = self.ssm.send_command(
-            DocumentName="AWS-RunShellScript", Parameters={"commands": [script]}, InstanceIds=[instance]
-        )["Command"]["CommandId"]
-
-        def ended() -> Any:
-            answer = self.ssm.get_command_invocation(CommandId=command, InstanceId=instance)
-            return answer if answer["Status"] not in UNDER_WAY else None
-
-        answer = until(ended, "the command ends")
-        assert answer["Status"] == "Success", answer
-        return str(answer["StandardOutputContent"])
+        return self.commands.on(self.instances()[node], script)
 
     def reboot(self, node: str) -> None:
-        """Reboot an instance; returns when it has booted anew."""
-        booted = "systemctl show --property=KernelTimestampMonotonic --property=UserspaceTimestamp"
-        before = self.on(node, booted)
+        """Reboot an instance; returns when it takes commands again."""
         self.ec2.reboot_instances(InstanceIds=[self.instances()[node]])
-        until(lambda: self._answer(node, booted) not in (None, before), f"{node} has booted anew")
-
-    def _answer(self, node: str, script: str) -> str | None:
-        """As `on`, or None while the instance takes no command or does not carry it out."""
-        try:
-            return self.on(node, script)
-        except (ClientError, AssertionError):
-            return None
+        self.on(node, "true")
 
     def terminate(self, node: str) -> None:
         """Terminate an instance, as AWS does when its host dies for good."""
@@ -104,10 +64,26 @@ class RehearsedStack(PulumiStack):
         """Until `ops status`, which asks through one of the hosts, says so."""
         until(lambda: self.ops("status").code == 0, "healthy")
 
-    def nodes(self) -> dict[str, str]:
-        """Redis node -> its role now, by the nodes' own account."""
-        live = LiveCluster(self.deployment()) if self.is_cluster else self.live()
-        return {node.name: node.role for node in live.observe().nodes}
+    def _described(self) -> dict[str, Any]:
+        """Node -> what EC2 says of its instance."""
+        found = self.ec2.describe_instances(
+            Filters=[
+                *self.tagged,
+                {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+            ]
+        )
+        return {
+            tag["Value"]: instance
+            for reservation in found["Reservations"]
+            for instance in reservation["Instances"]
+            for tag in instance["Tags"]
+            if tag["Key"] == NODE_TAG
+        }
+
+    @property
+    def tagged(self) -> list[dict[str, Any]]:
+        """The filter by which EC2 finds what is of this deployment."""
+        return [{"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [self.deployment_name]}]
 
 
 @contextlib.contextmanager
@@ -136,7 +112,3 @@ def names() -> Iterator[None]:
 
     with mock.patch("socket.getaddrinfo", private):
         yield
-
-
-def _tag(described: Any, key: str) -> str:
-    return next((tag["Value"] for tag in described["Tags"] if tag["Key"] == key), "")

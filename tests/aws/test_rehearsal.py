@@ -9,6 +9,7 @@ import pytest
 from tests.aws.conftest import MakeStack
 from tests.aws.rehearsed_stack import RehearsedStack
 from tests.docker.cluster_load import ClusterLoad
+from tests.docker.test_failures import assert_nothing_to_do
 from tests.docker.writer import Writer
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi, pytest.mark.long]
@@ -36,23 +37,22 @@ python3 /root/may.py; rm /root/may.py
 """
 
 
-def assert_nothing_to_do(stack: RehearsedStack) -> None:
-    """Preview, refresh and up find nothing, and change no role."""
-    before = stack.nodes()
-    assert stack.preview("--expect-no-changes").changed == {}
-    assert stack.refresh().changed == {}
-    assert stack.up("--expect-no-changes").changed == {}
-    assert stack.nodes() == before
+def deployed(stack: RehearsedStack) -> RehearsedStack:
+    """The stack, once it is deployed and verified, and nothing is left to do."""
+    stack.up()
+    stack.until_healthy()
+    assert stack.ops("verify").code == 0
+    assert_nothing_to_do(stack)
+    return stack
 
 
 def primary_of(stack: RehearsedStack) -> str:
-    (primary,) = [name for name, role in stack.nodes().items() if role == "primary"]
+    (primary,) = [name for name, role in stack.roles().items() if role == "primary"]
     return primary
 
 
 def assert_gone(stack: RehearsedStack) -> None:
     """Nothing of the deployment is left in the account."""
-    tagged = [{"Name": "tag:redis-production:deployment", "Values": [stack.deployment_name]}]
     assert stack.instances() == {}
     for call, answer in (
         ("describe_volumes", "Volumes"),
@@ -60,15 +60,11 @@ def assert_gone(stack: RehearsedStack) -> None:
         ("describe_security_groups", "SecurityGroups"),
         ("describe_vpcs", "Vpcs"),
     ):
-        assert getattr(stack.ec2, call)(Filters=tagged)[answer] == [], call
+        assert getattr(stack.ec2, call)(Filters=stack.tagged)[answer] == [], call
 
 
 def test_a_primary_its_replicas_and_sentinels(make_stack: MakeStack) -> None:
-    stack = make_stack("aws-dev", **{"vpc-cidr": "10.181.0.0/16"})
-    stack.up()
-    stack.until_healthy()
-    assert stack.ops("verify").code == 0
-    assert_nothing_to_do(stack)
+    stack = deployed(make_stack("aws-dev", **{"vpc-cidr": "10.181.0.0/16"}))
 
     zones = stack.zones()
     assert len({zones[node] for node in zones if "sentinel" in node}) == 3
@@ -114,11 +110,7 @@ def test_a_primary_its_replicas_and_sentinels(make_stack: MakeStack) -> None:
 
 
 def test_a_cluster(make_stack: MakeStack) -> None:
-    stack = make_stack("aws-prod", **{"vpc-cidr": "10.182.0.0/16"})
-    stack.up()
-    stack.until_healthy()
-    assert stack.ops("verify").code == 0
-    assert_nothing_to_do(stack)
+    stack = deployed(make_stack("aws-prod", **{"vpc-cidr": "10.182.0.0/16"}))
     zones = stack.zones()
     assert set(Counter(zones.values()).values()) == {2}
 
@@ -136,14 +128,14 @@ def test_a_cluster(make_stack: MakeStack) -> None:
         stack.up()
         load.wait_for_writes(100)
         stack.until_healthy()
-        assert len(stack.nodes()) == 8
-        stack.reboot(next(node for node, role in stack.nodes().items() if role == "primary"))
+        assert len(stack.roles()) == 8
+        stack.reboot(next(node for node, role in stack.roles().items() if role == "primary"))
         stack.until_healthy()
         stack.config["shards"] = 3
         stack.up()
         load.wait_for_writes(100)
     stack.until_healthy()
-    assert len(stack.nodes()) == 6
+    assert len(stack.roles()) == 6
     assert_nothing_to_do(stack)
 
     stack.destroy()

@@ -145,9 +145,13 @@ class PulumiStack:
         """Of topology cluster."""
         return LiveCluster(self.deployment())
 
+    @property
+    def is_cluster(self) -> bool:
+        return bool(self.config.get("topology") == "cluster")
+
     def roles(self) -> dict[str, str]:
         """Redis node -> its role now."""
-        live = self.cluster() if self.config.get("topology") == "cluster" else self.live()
+        live = self.cluster() if self.is_cluster else self.live()
         return {node.name: node.role for node in live.observe().nodes}
 
     def state_text(self) -> str:

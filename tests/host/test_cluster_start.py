@@ -57,18 +57,18 @@ def test_no_password_is_on_a_command_line_or_in_a_log(cluster: ClusterContainers
     seen: set[str] = set()
     whole = threading.Event()
 
-    def look() -> None:
+    def look_at(server: Server) -> None:
         while not whole.is_set():
-            seen.update(cluster.processes(lost))
+            seen.update(cluster.processes(server))
 
-    with ThreadPoolExecutor() as pool:  # what waits may do so for moments only
-        looking = pool.submit(look)
+    with ThreadPoolExecutor(len(cluster.servers)) as pool:  # what waits may do so for moments only
+        looking = [pool.submit(look_at, server) for server in cluster.servers]
         try:
             cluster.wait_until_whole()
         finally:
             whole.set()
-        looking.result()
-    seen.update(line for server in cluster.servers for line in cluster.processes(server))
+        for each in looking:
+            each.result()
     seen.update(cluster.log(server) for server in cluster.servers)
     assert any("redis-server" in text for text in seen)
     assert any("wait.sh" in text for text in seen)

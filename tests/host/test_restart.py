@@ -148,14 +148,16 @@ def test_a_primary_that_may_lack_a_second_does_not_go_on_after_its_host_restarte
     formed: Containers, values: dict[str, str]
 ) -> None:
     old = formed.primary()
+    formed.kill(old)
+    formed.restart_host(old)
+    formed.start(old)
+    wait_until(lambda: waits(formed, old), "it waits")
     with formed.failover_allowed():
-        formed.kill(old)
-        formed.restart_host(old)
-        formed.start(old)
         wait_for_failover_without_loss(formed, old, values)
 
     assert formed.wait_until_whole() != old
     have_all(formed, values)
+    assert "its data (partial) may not be the newest: waiting for a failover" in formed.log(old)
 
 
 def waits(containers: Containers, primary: Server) -> bool:

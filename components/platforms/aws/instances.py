@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
+from ...aws_settings import SENTINEL_DATA_VOLUME
 from ...config_files import CONFIG_FOLDER, Listener
 from ...hooks import START_SUFFIX
 from ...instance_types import find_instance_type
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ...hooks import RollingGate
 
 _DATA_DEVICE = "/dev/sdf"
-_SENTINEL_VOLUME_GIBIBYTES = 1
 _RECORD_SECONDS = 60
 
 
@@ -145,7 +145,7 @@ def _create_volume(context: Context, spec: NodeSpec, access: Access, opts: pulum
         f"{spec.name}-data",
         availability_zone=context.site.zones[zone_of(context, spec.name)],
         type="gp3",
-        size=settings.data_volume_size if holds_data else _SENTINEL_VOLUME_GIBIBYTES,
+        size=settings.data_volume_size if holds_data else SENTINEL_DATA_VOLUME,
         iops=settings.data_volume_iops if holds_data else None,
         throughput=settings.data_volume_throughput if holds_data else None,
         encrypted=True,

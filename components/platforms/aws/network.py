@@ -8,15 +8,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from ...aws_settings import private_subnets, public_subnet
+from ...aws_settings import INTERFACE_ENDPOINTS, private_subnets, public_subnet
 from .. import aws_names
 from .context import Context
 from .policies import assumed_by, flow_log_policy
 
-_INTERFACE_ENDPOINTS = (
-    "ssm", "ssmmessages", "ec2messages", "secretsmanager", "kms", "logs", "monitoring",
-)  # fmt: skip
-"""AWS's services that nodes need, by the names that their endpoints have."""
 _FLOW_LOG_DAYS = 30
 
 
@@ -167,7 +163,7 @@ def _interface_endpoints(
             tags=context.tags(f"{service}-endpoint"),
             opts=context.opts,
         )
-        for service in _INTERFACE_ENDPOINTS
+        for service in INTERFACE_ENDPOINTS
     ]
     return group, endpoints
 

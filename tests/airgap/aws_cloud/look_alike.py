@@ -58,12 +58,48 @@ def refusal(call: Callable[..., Any], **arguments: Any) -> str:
     raise AssertionError("the call was not refused")
 
 
+class Commands:
+    """Sends commands to instances by SSM, and waits for their end."""
+
+    def __init__(self) -> None:
+        self.ssm = client("ssm")
+
+    def send(self, script: str, seconds: int = 60, **targets: Any) -> str:
+        """Send a command, as soon as its instances take one; the command's id."""
+
+        def sent() -> Any:
+            try:
+                return self.ssm.send_command(
+                    DocumentName="AWS-RunShellScript",
+                    Parameters={"commands": script.splitlines(), "executionTimeout": [str(seconds)]},
+                    **targets,
+                )["Command"]["CommandId"]
+            except ClientError as error:
+                assert error.response["Error"]["Code"] == "InvalidInstanceId", error
+                return None
+
+        return str(until(sent, "the instance takes a command"))
+
+    def ended(self, command: str, instance: str) -> Any:
+        def found() -> Any:
+            answer = self.ssm.get_command_invocation(CommandId=command, InstanceId=instance)
+            return answer if answer["Status"] not in UNDER_WAY else None
+
+        return until(found, "the command ends")
+
+    def on(self, instance: str, script: str) -> str:
+        """What a script that succeeds writes on an instance."""
+        answer = self.ended(self.send(script, InstanceIds=[instance]), instance)
+        assert answer["Status"] == "Success", answer
+        return str(answer["StandardOutputContent"])
+
+
 class Account:
     """What the tests use, made once and removed at the end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ec2, self.ssm, self.iam = client("ec2"), client("ssm"), client("iam")
+        self.ec2, self.commands, self.iam = client("ec2"), Commands(), client("iam")
         self.secrets, self.s3, self.dns, self.kms = (
             client("secretsmanager"), client("s3"), client("route53"), client("kms"),
         )  # fmt: skip
@@ -109,7 +145,7 @@ class Account:
     @cached_property
     def image(self) -> str:
         name = "/aws/service/debian/release/13/latest/arm64"
-        return str(self.ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        return str(self.commands.ssm.get_parameter(Name=name)["Parameter"]["Value"])
 
     def run_instance(self, number: int, **changes: Any) -> str:
         """Boot the instance of an interface; its id."""
@@ -133,35 +169,9 @@ class Account:
         )
         return str(answer["Instances"][0]["InstanceId"])
 
-    def send(self, script: str, seconds: int = 60, **targets: Any) -> str:
-        """Send a command, as soon as its instances take one; the command's id."""
-
-        def sent() -> Any:
-            try:
-                return self.ssm.send_command(
-                    DocumentName="AWS-RunShellScript",
-                    Parameters={"commands": script.splitlines(), "executionTimeout": [str(seconds)]},
-                    **targets,
-                )["Command"]["CommandId"]
-            except ClientError as error:
-                assert error.response["Error"]["Code"] == "InvalidInstanceId", error
-                return None
-
-        return str(until(sent, "the instance takes a command"))
-
-    def ended(self, command: str, instance: str) -> Any:
-        def found() -> Any:
-            answer = self.ssm.get_command_invocation(CommandId=command, InstanceId=instance)
-            return answer if answer["Status"] not in UNDER_WAY else None
-
-        return until(found, "the command ends")
-
     def on(self, number: int, script: str) -> str:
         """What a script that succeeds writes on one of the instances."""
-        instance = self.instances[number]
-        answer = self.ended(self.send(script, InstanceIds=[instance]), instance)
-        assert answer["Status"] == "Success", answer
-        return str(answer["StandardOutputContent"])
+        return self.commands.on(self.instances[number], script)
 
     def state(self, instance: str) -> str:
         found = self.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]

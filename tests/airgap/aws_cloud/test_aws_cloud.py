@@ -153,19 +153,19 @@ def test_names_of_the_vpcs_private_zone(account: Account) -> None:
 def test_how_commands_end(account: Account) -> None:
     one = account.instances[0]
     sent = {
-        "Success": account.send("echo out; echo err >&2", InstanceIds=[one]),
-        "Failed": account.send("exit 7", InstanceIds=[one]),
-        "TimedOut": account.send("sleep 60", seconds=1, InstanceIds=[one]),
-        "Cancelled": account.send("echo begun >/run/begun; sleep 60", InstanceIds=[one]),
+        "Success": account.commands.send("echo out; echo err >&2", InstanceIds=[one]),
+        "Failed": account.commands.send("exit 7", InstanceIds=[one]),
+        "TimedOut": account.commands.send("sleep 60", seconds=1, InstanceIds=[one]),
+        "Cancelled": account.commands.send("echo begun >/run/begun; sleep 60", InstanceIds=[one]),
     }
     account.on(0, "until [ -e /run/begun ]; do sleep 0.1; done")
-    account.ssm.cancel_command(CommandId=sent["Cancelled"], InstanceIds=[one])
-    ended = {status: account.ended(command, one) for status, command in sent.items()}
+    account.commands.ssm.cancel_command(CommandId=sent["Cancelled"], InstanceIds=[one])
+    ended = {status: account.commands.ended(command, one) for status, command in sent.items()}
     assert {status: each["Status"] for status, each in ended.items()} == {status: status for status in sent}
     assert ended["Success"]["StandardOutputContent"] == "out\n"
     assert ended["Success"]["StandardErrorContent"] == "err\n"
     assert ended["Failed"]["ResponseCode"] == 7
-    listed = account.ssm.list_command_invocations(CommandId=sent["Failed"], Details=True)["CommandInvocations"]
+    listed = account.commands.ssm.list_command_invocations(CommandId=sent["Failed"], Details=True)["CommandInvocations"]
     assert [each["CommandPlugins"][0]["ResponseCode"] for each in listed] == [7]
 
 
@@ -175,10 +175,10 @@ def test_a_long_output_is_cut(account: Account) -> None:
 
 def test_commands_by_tag_reach_the_instances_with_it(account: Account) -> None:
     target = {"Key": "tag:node", "Values": [f"{account.name}-1"]}
-    command = account.send("hostname", Targets=[target])
-    assert account.ended(command, account.instances[1])["Status"] == "Success"
+    command = account.commands.send("hostname", Targets=[target])
+    assert account.commands.ended(command, account.instances[1])["Status"] == "Success"
     assert (
-        refusal(account.ssm.get_command_invocation, CommandId=command, InstanceId=account.instances[0])
+        refusal(account.commands.ssm.get_command_invocation, CommandId=command, InstanceId=account.instances[0])
         == "InvocationDoesNotExist"
     )
 
@@ -230,7 +230,7 @@ def test_an_instances_type_is_changed_while_it_is_stopped(account: Account) -> N
     account.ec2.stop_instances(InstanceIds=[one])
     assert account.state(one) == "stopped"
     assert refusal(
-        account.ssm.send_command,
+        account.commands.ssm.send_command,
         DocumentName="AWS-RunShellScript", Parameters={"commands": ["true"]}, InstanceIds=[one],
     ) == "InvalidInstanceId"  # fmt: skip
     account.ec2.modify_instance_attribute(**change)
