@@ -115,7 +115,7 @@ def test_a_cluster(make_stack: MakeStack) -> None:
     assert set(Counter(zones.values()).values()) == {2}
 
     # Production is protected: neither a node nor the whole can be removed by accident.
-    refused = stack.run("destroy", "--yes", "--skip-preview", check=False)
+    refused = stack.run("destroy", "--yes", check=False)
     assert refused.code != 0
     assert "protect" in refused.text
     stack.until_healthy()
