@@ -1,1 +1,1 @@
-"""Backups of a deployment: taken, proven, kept, restored. No Pulumi here: it runs beside the nodes, and goes on without."""
+"""Backups of a deployment: taken, proven, kept, restored. It runs beside the nodes, without Pulumi."""
