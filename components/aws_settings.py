@@ -63,7 +63,6 @@ class AwsSettings:
             removal by Pulumi.
         formation_runner: where the formation runs: ``ssm`` on one of the nodes, ``direct`` on the machine that runs
             Pulumi, which then needs a route to the nodes.
-        backup_retention_days: how long the bucket keeps what the nodes put there, 1 to 3650.
         alarm_email: who gets the alarms by mail, by way of a topic that is made.
         alarm_topic: ARN of an existing SNS topic that gets the alarms, instead.
     """
@@ -85,7 +84,6 @@ class AwsSettings:
     root_volume_size: int = 10
     protection: bool = True
     formation_runner: FormationRunner = "ssm"
-    backup_retention_days: int = 35
     alarm_email: str | None = None
     alarm_topic: str | None = None
 
@@ -197,7 +195,6 @@ class AwsSettings:
             *range_problem("data-volume-iops", self.data_volume_iops, 3000, 16000),
             *range_problem("data-volume-throughput", self.data_volume_throughput, 125, 1000),
             *range_problem("root-volume-size", self.root_volume_size, 8, 1024),
-            *range_problem("backup-retention-days", self.backup_retention_days, 1, 3650),
         ]
         if not problems and self.data_volume_throughput * 4 > self.data_volume_iops:
             problems.append(

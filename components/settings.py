@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from .aws_settings import FEWEST_ZONES, SMALLEST_DATA_VOLUME, AwsSettings
+from .backup_settings import BackupSettings
 from .instance_types import find_instance_type
 from .ranges import range_problem
 from .redis_directives import (
@@ -49,6 +50,8 @@ MaxmemoryPolicy = Literal[
 MEBIBYTE = 1024 * 1024
 GIBIBYTE = 1024 * MEBIBYTE
 SMALLEST_MEMORY = 64 * MEBIBYTE
+MEMORY_OF_A_BACKUP = 256 * MEBIBYTE
+"""What taking and proving one needs besides the server that holds a node's data."""
 _NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _STACK_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _LONGEST_DEPLOYMENT_NAME = 63 - len("-sentinel-14")
@@ -103,6 +106,7 @@ class NodeSettings:
     Attributes:
         platform: where nodes run.
         aws: what only platform ``aws`` has.
+        backup: when backups are taken and where they go, and what a new deployment starts from.
         image: the container image of every node (platform ``docker``).
         memory: memory limit of one Redis node, bytes; at least 64 MiB (platform ``docker``, see :attr:`node_memory`).
         maxmemory: redis.conf ``maxmemory`` in bytes; None derives it (see :attr:`effective_maxmemory`).
@@ -131,6 +135,7 @@ class NodeSettings:
 
     platform: PlatformName = "docker"
     aws: AwsSettings = field(default_factory=AwsSettings)
+    backup: BackupSettings = field(default_factory=BackupSettings)
     image: str = "redis:8.0.2"
     memory: int = 512 * MEBIBYTE
     maxmemory: int | None = None
@@ -184,6 +189,11 @@ class NodeSettings:
         return self.aws.redis_instance.node_memory if self.on_aws else self.memory
 
     @property
+    def backup_memory(self) -> int:
+        """Bytes that the backup container may have: ``backup-memory``, or a node's and what a backup takes besides."""
+        return self.backup.backup_memory or self.node_memory + MEMORY_OF_A_BACKUP
+
+    @property
     def effective_min_replicas_to_write(self) -> int:
         """``min-replicas-to-write``, given or derived from the number of replicas."""
         if self.min_replicas_to_write is not None:
@@ -209,6 +219,7 @@ class NodeSettings:
             *self._number_problems(),
             *self._memory_problems(),
             *self._aws_problems(),
+            *self.backup.problems(on_aws=self.on_aws),
             *self._directive_problems(),
             *self._rename_problems(),
             *self._min_replicas_problems(),
@@ -257,6 +268,8 @@ class NodeSettings:
             return []  # the instance type is unknown, which is told elsewhere
         if memory < SMALLEST_MEMORY:
             return [f"memory: {memory} bytes is less than a Redis node needs; give at least 64mb"]
+        if self.backup.backup_memory is not None and self.backup_memory < SMALLEST_MEMORY:
+            return [f"backup-memory: {self.backup_memory} bytes is less than a backup needs; give at least 64mb"]
         if self.maxmemory is not None and not 0 < self.maxmemory <= memory * 9 // 10:
             return [
                 f"maxmemory: {self.maxmemory} bytes leaves no head-room in memory {memory}; "
@@ -600,17 +613,18 @@ def is_default(cls: type[NodeSettings], setting: str, value: Any) -> bool:
         return False
 
 
-_AWS_FIELDS = {each.name: each for each in dataclasses.fields(AwsSettings)}
+_GROUPS: Mapping[str, type[AwsSettings] | type[BackupSettings]] = {"aws": AwsSettings, "backup": BackupSettings}
+_GROUP_FIELDS = {group: {each.name: each for each in dataclasses.fields(cls)} for group, cls in _GROUPS.items()}
 PLATFORM_SETTINGS: Mapping[PlatformName, frozenset[str]] = {
-    "docker": frozenset({"image", "memory", "sentinel-memory"}),
-    "aws": frozenset({"sentinel-instance-type", *map(setting_name, _AWS_FIELDS)}),
+    "docker": frozenset({"image", "memory", "sentinel-memory", "backup-memory"}),
+    "aws": frozenset({"sentinel-instance-type", *map(setting_name, _GROUP_FIELDS["aws"])}),
 }
 """The settings that only one platform has."""
 
 
 def _fields(cls: type[NodeSettings]) -> dict[str, dataclasses.Field[Any]]:
-    own = {each.name: each for each in dataclasses.fields(cls) if each.name != "aws"}
-    return {**own, **_AWS_FIELDS}
+    own = {each.name: each for each in dataclasses.fields(cls) if each.name not in _GROUPS}
+    return {**own, **_GROUP_FIELDS["aws"], **_GROUP_FIELDS["backup"]}
 
 
 SettingsType = TypeVar("SettingsType", bound=NodeSettings)
@@ -635,17 +649,18 @@ def settings_from_mapping(cls: type[SettingsType], mapping: Mapping[str, Any]) -
             values[name] = _convert(name, str(fields[name].type), value)
         except ValueError as error:
             problems.append(f"{setting}: {error}")
-    of_aws = AwsSettings(**{name: values.pop(name) for name in _AWS_FIELDS if name in values})
+    for group, group_fields in _GROUP_FIELDS.items():
+        values[group] = _GROUPS[group](**{name: values.pop(name) for name in group_fields if name in values})
     if problems:
         try:
-            cls(**values, aws=of_aws)
+            cls(**values)
         except SettingsError as error:
             problems.extend(error.problems)
         raise SettingsError(problems)
-    return cls(**values, aws=of_aws)
+    return cls(**values)
 
 
-MEMORY_FIELDS = frozenset({"memory", "maxmemory", "sentinel_memory"})
+MEMORY_FIELDS = frozenset({"memory", "maxmemory", "sentinel_memory", "backup_memory"})
 
 
 def _convert(name: str, kind: str, value: Any) -> Any:
@@ -674,7 +689,7 @@ def _convert(name: str, kind: str, value: Any) -> Any:
             return parse_memory(str(value).strip())
         return _whole_number(value)
     if not isinstance(value, str):
-        raise ValueError(f"'{value}' is not a text")
+        raise ValueError("is not a text" if name in BackupSettings.SECRETS else f"'{value}' is not a text")
     return value
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.runtime.config import CONFIG
+from pulumi.runtime.config import CONFIG, is_config_secret
 
+from .backup_settings import BackupSettings
 from .settings import (
     PLATFORM_SETTINGS,
     NodeSettings,
@@ -17,6 +18,7 @@ from .settings import (
     SettingsError,
     is_default,
     other_platform_of,
+    setting_name,
     setting_names,
     settings_from_mapping,
 )
@@ -42,7 +44,9 @@ def deploy() -> None:
 
 def _deployment(config: pulumi.Config) -> Any:
     name = config.get("name") or "cache"
-    settings = deployment_settings(config.get("topology") or REPLICATED, stack_settings(config.name))
+    given = stack_settings(config.name)
+    _refuse_open_secrets(config.name, given)
+    settings = deployment_settings(config.get("topology") or REPLICATED, given)
     # A program loads the component that it deploys, and no other.
     if isinstance(settings, RedisClusterSettings):
         from .redis_cluster import RedisCluster
@@ -101,6 +105,17 @@ def stack_settings(namespace: str) -> dict[str, Any]:
         for key, value in CONFIG.get().items()
         if key.startswith(prefix) and key.removeprefix(prefix) not in _OF_THE_PROGRAM
     }
+
+
+def _refuse_open_secrets(namespace: str, given: Mapping[str, Any]) -> None:
+    """Raises SettingsError for a secret that stands in the stack's file as it is: the state would have it so, too."""
+    problems = [
+        f"{setting}: stands in the open; give it by pulumi config set --secret {setting}"
+        for setting in map(setting_name, sorted(BackupSettings.SECRETS))
+        if setting in given and not is_config_secret(f"{namespace}:{setting}")
+    ]
+    if problems:
+        raise SettingsError(problems)
 
 
 def _structured(value: str) -> Any:

@@ -56,7 +56,12 @@ def test_an_object_is_a_block_and_a_map_is_none() -> None:
 def test_blocks_that_there_can_be_many_of_are_called_in_the_singular() -> None:
     rules = values("aws_s3_bucket_lifecycle_configuration.cache-bucket")["rule"]
 
-    assert [rule.get("expiration") for rule in rules] == [[{"days": 7}], [{"days": 35}], None]
+    assert [rule.get("expiration") for rule in rules] == [
+        [{"days": 7}],
+        [{"days": 7}],
+        [{"expired_object_delete_marker": True}],
+        None,
+    ]
 
 
 def test_what_another_resource_decides_is_a_reference() -> None:

@@ -265,12 +265,12 @@ def test_the_bucket_is_private_encrypted_and_versioned() -> None:
 
 
 def test_the_bucket_forgets_what_is_old() -> None:
-    made = replicated(AwsSettings(vpc_cidr="10.0.0.0/16", nat=True, backup_retention_days=90))
-    (lifecycle,) = made.of_type(":BucketLifecycleConfiguration").values()
+    (lifecycle,) = new_network().of_type(":BucketLifecycleConfiguration").values()
     *expiring, unfinished = lifecycle.inputs["rules"]
 
-    found = {each["filter"]["prefix"]: each["expiration"]["days"] for each in expiring}
-    assert found == {"formation/": 7, "cache-aws-dev/": 90}
+    found = {each["filter"]["prefix"]: each["expiration"].get("days") for each in expiring}
+    assert found == {"formation/": 7, "cache-aws-dev/formation/": 7, "cache-aws-dev/": None}
+    assert [each["noncurrentVersionExpiration"] for each in expiring] == [{"noncurrentDays": 7}] * 3
     assert unfinished["filter"] == {"prefix": ""}
     assert unfinished["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 7}
 

@@ -17,6 +17,7 @@ from components import (
     settings_from_mapping,
 )
 from components.aws_settings import AwsSettings
+from components.backup_settings import BackupSettings
 from components.settings import (
     MEBIBYTE,
     NodeSettings,
@@ -45,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     # Safe where the seed names no value.
     "platform": "docker",
     "aws": dataclasses.asdict(AwsSettings()),
+    "backup": dataclasses.asdict(BackupSettings()),
     "sentinel_instance_type": "t4g.micro",
     "image": "redis:8.0.2",
     "memory": 512 * MEBIBYTE,

@@ -14,6 +14,8 @@ from .policies import bucket_policy
 FORMATION_PREFIX = "formation/"
 """Written by whoever deploys, read by nodes."""
 _FORMATION_DAYS = 7
+_DELETED_DAYS = 7
+"""For how long what a node deleted can be had back."""
 _UNFINISHED_UPLOAD_DAYS = 7
 
 
@@ -77,7 +79,8 @@ def create_bucket(context: Context, key_arn: pulumi.Input[str]) -> list[pulumi.R
             bucket=bucket.id,
             rules=[
                 _expiring("formation", FORMATION_PREFIX, _FORMATION_DAYS),
-                _expiring("nodes", f"{deployment}/", context.settings.aws.backup_retention_days),
+                _expiring("answers", f"{deployment}/formation/", _FORMATION_DAYS),
+                _without_deleted("nodes", f"{deployment}/"),
                 _without_unfinished_uploads(),
             ],
             opts=kept_with_it,
@@ -93,6 +96,19 @@ def _expiring(rule: str, prefix: str, days: int) -> aws.s3.BucketLifecycleConfig
         expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days),
         noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
             noncurrent_days=days
+        ),
+    )
+
+
+def _without_deleted(rule: str, prefix: str) -> aws.s3.BucketLifecycleConfigurationRuleArgs:
+    """Nothing expires by its age: only who takes backups knows which have to stay (weekly, monthly, the last one)."""
+    return aws.s3.BucketLifecycleConfigurationRuleArgs(
+        id=rule,
+        status="Enabled",
+        filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
+        expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(expired_object_delete_marker=True),
+        noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+            noncurrent_days=_DELETED_DAYS
         ),
     )
 
