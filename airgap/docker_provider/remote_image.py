@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from airgap.docker_provider.engine import Engine, explain
-from airgap.provider_protocol.errors import ProviderError
+from airgap.docker_provider.image_build import BUILD, build_image
+from airgap.provider_protocol.errors import CheckError, ProviderError
 from airgap.provider_protocol.properties import Kind, Property, flag, text
 from airgap.provider_protocol.resource import Record, ResourceType
 
@@ -50,12 +51,13 @@ def _split(name: str) -> tuple[str, str]:
 
 
 class RemoteImage(ResourceType[Engine]):
-    """An image on the engine, pulled if missing. Its id is the image id followed by the name."""
+    """An image on the engine: pulled if missing, or built. Its id is the image id followed by the name."""
 
     type_name = "docker:index/remoteImage:RemoteImage"
-    output_only: ClassVar[Mapping[str, Any]] = {"build": None, "imageId": "", "repoDigest": ""}
+    output_only: ClassVar[Mapping[str, Any]] = {"imageId": "", "repoDigest": ""}
     computed_outputs = frozenset({"imageId", "repoDigest"})
     properties: ClassVar[Mapping[str, Property]] = {
+        "build": BUILD,
         "forceRemove": flag(),
         "keepLocally": flag(),
         "name": text(required=True, replaces=True),
@@ -64,8 +66,15 @@ class RemoteImage(ResourceType[Engine]):
         "triggers": Property(Kind.MAP, replaces=True),
     }
 
+    def refusals(self, inputs: Mapping[str, Any]) -> Iterator[CheckError]:
+        """An image is built or pulled."""
+        if inputs.get("build") and inputs.get("pullTriggers"):
+            yield CheckError("pullTriggers", f"{self.type_name}: 'pullTriggers' conflicts with 'build': leave out one")
+
     def create(self, engine: Engine, inputs: Mapping[str, Any], cancelled: threading.Event) -> Record:
-        """Accept the local image of that name, or pull it."""
+        """Build the image; or accept the local one of that name; or pull it."""
+        if inputs.get("build"):
+            build_image(engine, inputs["name"], inputs["build"], cancelled)
         try:
             find_image(engine, inputs["name"], inputs.get("platform"))
         except ProviderError as failure:

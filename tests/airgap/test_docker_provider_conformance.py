@@ -445,6 +445,79 @@ def test_a_local_image(plugin: Plugin, engine: docker.DockerClient) -> None:
     plugin.delete(forgotten)
 
 
+def build_folder(tmp_path: Path, *steps: str) -> Path:
+    """What an image is built from: these steps, and a file."""
+    (tmp_path / "Dockerfile").write_text("\n".join(["ARG BASE", "FROM ${BASE}", *steps]) + "\n")
+    (tmp_path / "greeting").write_text("hello\n")
+    return tmp_path
+
+
+def test_an_image_is_built_with_arguments_labels_and_names(
+    plugin: Plugin, engine: docker.DockerClient, prefix: str, tmp_path: Path
+) -> None:
+    folder = build_folder(tmp_path, "COPY greeting /greeting", "RUN cat /greeting > /said")
+    build = {
+        "context": str(folder),
+        "buildArgs": {"BASE": IMAGE},
+        "labels": {"made-by": prefix},
+        "tags": [f"{prefix}:other"],
+    }
+    inputs = {"name": f"{prefix}:1", "build": build, "triggers": {"digest": "1"}, "forceRemove": True}
+    made = plugin.create(REMOTE_IMAGE, inputs)
+    try:
+        image = engine.images.get(f"{prefix}:1")
+        assert made.identifier == f"{image.id}{prefix}:1"
+        assert image.labels["made-by"] == prefix
+        assert engine.images.get(f"{prefix}:other").id == image.id
+        assert plugin.diff(made, inputs) == NO_DIFFERENCE
+        assert plugin.read(made) == made
+        plugin.create(CONTAINER, sleeper(prefix, image=f"{prefix}:1"))
+        assert output_of(engine, prefix, "cat", "/said") == "hello\n"
+        assert not engine.containers.list(all=True, filters={"ancestor": str(image.id), "status": "exited"})
+    finally:
+        engine.images.remove(f"{prefix}:other")
+        engine.containers.get(prefix).remove(v=True, force=True)
+        plugin.delete(made)
+    with pytest.raises(docker.errors.ImageNotFound):
+        engine.images.get(f"{prefix}:1")
+
+
+def test_an_image_that_is_built_again_is_the_new_one(
+    plugin: Plugin, engine: docker.DockerClient, prefix: str, tmp_path: Path
+) -> None:
+    folder = build_folder(tmp_path, "COPY greeting /greeting")
+    inputs = {"name": f"{prefix}:1", "build": {"context": str(folder), "buildArgs": {"BASE": IMAGE}}}
+    first = plugin.create(REMOTE_IMAGE, inputs)
+    (folder / "greeting").write_text("good morning\n")
+    second = plugin.create(REMOTE_IMAGE, inputs)
+    try:
+        assert second.outputs["imageId"] == engine.images.get(f"{prefix}:1").id != first.outputs["imageId"]
+    finally:
+        plugin.delete(second)
+        engine.images.remove(first.outputs["imageId"])
+
+
+def test_a_build_that_fails_says_why(plugin: Plugin, prefix: str, tmp_path: Path) -> None:
+    folder = build_folder(tmp_path, "RUN echo what went wrong >&2 && exit 3")
+    build = {"context": str(folder), "buildArgs": {"BASE": IMAGE}, "forceRemove": True}
+
+    with pytest.raises(Refused) as refusal:
+        plugin.create(REMOTE_IMAGE, {"name": f"{prefix}:1", "build": build})
+
+    assert f"unable to build image {prefix}:1: The command" in str(refusal.value)
+    assert "returned a non-zero code: 3" in str(refusal.value)
+    assert "\n  what went wrong" in str(refusal.value)
+
+
+def test_an_image_is_not_built_from_a_folder_without_instructions(plugin: Plugin, prefix: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=f"unable to build image {prefix}:1: there is no Dockerfile in"):
+        plugin.create(REMOTE_IMAGE, {"name": f"{prefix}:1", "build": {"context": str(tmp_path)}})
+
+    build = {"context": str(build_folder(tmp_path)), "dockerfile": "Other"}
+    with pytest.raises(Refused, match=f"unable to build image {prefix}:1: there is no Other in"):
+        plugin.create(REMOTE_IMAGE, {"name": f"{prefix}:1", "build": build})
+
+
 def test_a_retargeted_tag_is_not_noticed(plugin: Plugin, engine: docker.DockerClient, prefix: str) -> None:
     image = engine.images.get(IMAGE)
     image.tag(prefix, "1")

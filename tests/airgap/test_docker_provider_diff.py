@@ -363,6 +363,21 @@ def test_images(plugin: Plugin) -> None:
     assert plugin.diff(made, program(made, triggers={"a": "b"})).replaces == ("triggers",)
     assert plugin.diff(made, program(made, keepLocally=False)).updates == ("keepLocally",)
     assert plugin.diff(made, program(made, forceRemove=True)).updates == ("forceRemove",)
+    assert plugin.diff(made, program(made, build={"context": "."})).replaces == ("build",)
+
+
+def test_a_change_of_how_an_image_is_built_replaces_it(plugin: Plugin) -> None:
+    build = {"context": "image", "buildArgs": {"BASE": "redis:8"}, "labels": {"a": "b"}}
+    inputs, _ = plugin.check(REMOTE_IMAGE, {"name": "x", "build": build, "triggers": {"digest": "1"}})
+    assert inputs["build"] == {
+        **build, "dockerfile": "Dockerfile", "remove": True, "__defaults": ["dockerfile", "remove"],
+    }  # fmt: skip
+    outputs = {"id": "sha256:1x", "imageId": "sha256:1", "repoDigest": "", **inputs}
+    made = Made(REMOTE_IMAGE, "sha256:1x", inputs, outputs)
+    assert plugin.diff(made, program(made)) == NO_DIFFERENCE
+    assert plugin.diff(made, program(made, triggers={"digest": "2"})).replaces == ("triggers",)
+    changed = {**build, "context": "elsewhere", "buildArgs": {"BASE": "redis:9"}}
+    assert plugin.diff(made, program(made, build=changed)).replaces == ("build",)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +402,9 @@ def test_images(plugin: Plugin) -> None:
         ),
         (NETWORK, {"checkDuplicate": True}, "checkDuplicate"),
         (VOLUME, {"cluster": {}}, "cluster"),
-        (REMOTE_IMAGE, {"name": "x", "build": {"context": "."}}, "build"),
+        (REMOTE_IMAGE, {"name": "x", "build": {}}, "build.context"),
+        (REMOTE_IMAGE, {"name": "x", "build": {"context": ".", "secrets": []}}, "build.secrets"),
+        (REMOTE_IMAGE, {"name": "x", "build": {"context": "."}, "pullTriggers": ["y"]}, "pullTriggers"),
         (REMOTE_IMAGE, {}, "name"),
     ],
 )
