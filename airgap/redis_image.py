@@ -1,7 +1,13 @@
-"""The container image of Redis: the one present, else pulled, else made from Debian's packages."""
+"""The container image of Redis: the one present, else pulled, else made from Debian's packages.
+
+The one that is made here has what the image of backups adds to the official one (Python and its libraries), too: where
+no registry can be reached, a build on the engine reaches no package mirror either. A stand-in of an earlier checkout,
+which may lack something, is made anew.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,19 +24,36 @@ IMAGE = "redis:8.0.2"
 
 _SUITE = "trixie"
 """Debian 13: its Redis is 8.0.2."""
-_PACKAGES = ("redis-server", "redis-sentinel", "redis-tools", "ca-certificates")
+_PACKAGES = (
+    "redis-server", "redis-sentinel", "redis-tools", "ca-certificates",
+    "python3", "python3-boto3", "python3-cryptography", "python3-zstandard",
+)  # fmt: skip
+_STAND_IN_LABEL = "redis-production.stand-in"
+_CONTENT_LABEL = "redis-production.content"
 _USER = "999"
 """The official image's user and group: files made under one image are readable under the other."""
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
+_AWS_SERVICES = "/usr/lib/python3/dist-packages/botocore/data/{}/*"
+_AWS_SERVICES_USED = ("cloudwatch", "s3", "secretsmanager", "sts")
+"""The others' descriptions are ten times as large as all the rest of Python."""
 _NO_ANSWER_SECONDS = 20.0
 
 
 def is_ready(environment: Mapping[str, str] = os.environ, image: str = IMAGE) -> bool:
-    """Whether the engine has the image."""
+    """Whether the engine has the image: any but a stand-in that has not what this one would have."""
     answer = subprocess.run(
-        ["docker", "image", "inspect", image], env=dict(environment), capture_output=True, check=False
-    )
-    return answer.returncode == 0
+        ["docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image],
+        env=dict(environment), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if answer.returncode != 0:
+        return False
+    labels = json.loads(answer.stdout or "null") or {}
+    return _STAND_IN_LABEL not in labels or labels.get(_CONTENT_LABEL) == content_of_the_stand_in()
+
+
+def content_of_the_stand_in() -> str:
+    """What is in a stand-in that is made now, as its label says it."""
+    return " ".join([*_PACKAGES, *(f"aws-{service}" for service in _AWS_SERVICES_USED)])
 
 
 def prepare(lane: Lane, environment: Mapping[str, str] = os.environ, image: str = IMAGE) -> None:
@@ -68,7 +91,7 @@ def _build(lane: Lane, environment: Mapping[str, str], image: str) -> None:
                 "itself (as root, or with mmdebstrap). Connect to the internet, or load the image: docker load"
             )
         apt.install(lane, ["mmdebstrap"], f"image {image}")
-    lane.say(f"making image {image} from Debian 13's packages (about 20 seconds)")
+    lane.say(f"making image {image} from Debian 13's packages (about 30 seconds)")
     with tempfile.TemporaryDirectory(prefix="redis-production-image-") as temporary:
         archive = Path(temporary) / "root.tar"
         lane.run(
@@ -105,7 +128,8 @@ def mmdebstrap_options(http_proxy: str) -> list[str]:
     return [
         "--variant=essential",
         f"--include={','.join(_PACKAGES)}",
-        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in (*_LEFT_OUT, _AWS_SERVICES.format("*"))),
+        *(f"--dpkgopt=path-include={_AWS_SERVICES.format(service)}" for service in _AWS_SERVICES_USED),
         *([f'--aptopt=Acquire::http::Proxy "{http_proxy}"'] if http_proxy else []),
         *(f"--customize-hook={hook}" for hook in hooks),
     ]
@@ -114,7 +138,8 @@ def mmdebstrap_options(http_proxy: str) -> list[str]:
 def import_options() -> list[str]:
     """The image's metadata, as the official image has it, and the label that tells the stand-in apart."""
     changes = [
-        "LABEL redis-production.stand-in=true",
+        f"LABEL {_STAND_IN_LABEL}=true",
+        f'LABEL {_CONTENT_LABEL}="{content_of_the_stand_in()}"',
         "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "WORKDIR /data",
         "VOLUME /data",

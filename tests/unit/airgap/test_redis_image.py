@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,14 @@ import pytest
 from airgap import apt, redis_image
 from airgap.lane import Lane
 from airgap.problem import Problem
-from airgap.redis_image import debian_mirrors, import_options, mmdebstrap_options, prepare
+from airgap.redis_image import (
+    content_of_the_stand_in,
+    debian_mirrors,
+    import_options,
+    is_ready,
+    mmdebstrap_options,
+    prepare,
+)
 
 
 def test_mirror_is_the_machines_debian_archive() -> None:
@@ -34,6 +42,36 @@ def test_apts_proxy_is_passed_on() -> None:
 
 def test_image_is_labelled_as_a_stand_in() -> None:
     assert "LABEL redis-production.stand-in=true" in import_options()
+
+
+@pytest.mark.parametrize(
+    ("labels", "ready"),
+    [
+        (None, True),
+        ({"maintainer": "somebody"}, True),
+        ({"redis-production.stand-in": "true"}, False),
+        ({"redis-production.stand-in": "true", "redis-production.content": "redis-server"}, False),
+        ({"redis-production.stand-in": "true", "redis-production.content": content_of_the_stand_in()}, True),
+    ],
+)
+def test_a_stand_in_that_lacks_something_does_not_do(
+    tmp_path: Path, labels: dict[str, str] | None, ready: bool
+) -> None:
+    (tmp_path / "labels").write_text(json.dumps(labels))
+    command = tmp_path / "docker"
+    command.write_text(f'#!/bin/sh\n[ "$1 $2" = "image inspect" ] && exec cat {tmp_path}/labels\n')
+    command.chmod(0o755)
+
+    assert is_ready({"PATH": f"{tmp_path}:/usr/bin:/bin"}) is ready
+
+
+def test_what_python_needs_of_aws_is_in_the_image_and_nothing_else_of_aws() -> None:
+    options = mmdebstrap_options("")
+    services = "/usr/lib/python3/dist-packages/botocore/data"
+
+    assert options.index(f"--dpkgopt=path-exclude={services}/*/*") < options.index(
+        f"--dpkgopt=path-include={services}/s3/*"
+    )
 
 
 def fake_docker(tmp_path: Path, pull: str) -> dict[str, str]:
