@@ -21,7 +21,7 @@ REDIS_USERS = ("app", "replication", "sentinel", "monitor", "backup", "admin", "
 """ACL users of a Redis node, by what they are for; ``host`` is the node's own health check and rejoin loop."""
 CLUSTER_USERS = tuple(user for user in REDIS_USERS if user != "sentinel")
 """ACL users of a cluster's node."""
-SENTINEL_USERS = ("app", "sentinel", "monitor", "admin", "host")
+SENTINEL_USERS = ("app", "sentinel", "monitor", "backup", "admin", "host")
 """ACL users of a Sentinel."""
 
 _TLS_PROTOCOLS = "TLSv1.2 TLSv1.3"
@@ -207,6 +207,7 @@ def sentinel_acl_rules() -> dict[str, str]:
         "app": f"allchannels {clients} {discovery} +subscribe +psubscribe +unsubscribe +punsubscribe",
         "sentinel": "allchannels +@all",
         "monitor": f"allchannels {clients} {discovery} +subscribe",
+        "backup": f"{clients} {discovery}",
         "admin": "allchannels +@all",
         "host": f"+ping {discovery}",
     }

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pulumi
 
-from . import config_files
+from . import backup_files, config_files
 from .config_files import CONFIG_FOLDER, Listener
 from .credentials import Credentials
 from .formation_resource import Formation
 from .hooks import RollingGate
-from .nodes import Node, NodeKind, NodeSpec, Platform
+from .nodes import BackupService, Node, NodeKind, NodeSpec, Platform
 from .settings import NodeSettings
 from .tls import CertificateAuthority, NodeCertificate
 from .topology_resource import Topology
@@ -39,11 +39,13 @@ class Groundwork:
         users: Sequence[str],
         children: pulumi.ResourceOptions,
     ) -> None:
+        self._name = name
+        self._deployment = deployment
         self._settings = settings
         self._children = children
         make_platform = _platform_maker(name, deployment, settings, children)
         every_user = [*users, *(["default"] if settings.default_user else [])]
-        credentials = Credentials(f"{name}-credentials", every_user, children)
+        credentials = Credentials(f"{name}-credentials", [*every_user, backup_files.ENCRYPTION_KEY], children)
         self._platform = make_platform(credentials.id)
         self._authority = CertificateAuthority(
             f"{name}-certificate-authority",
@@ -51,7 +53,9 @@ class Groundwork:
             settings.certificate_authority_lifetime_days,
             children,
         )
-        self.passwords: pulumi.Output[Mapping[str, str]] = pulumi.Output.secret(credentials.passwords)
+        self.credentials: pulumi.Output[Mapping[str, str]] = pulumi.Output.secret(credentials.passwords)
+        """The users' passwords, and the key that backups can be sealed with."""
+        self.passwords: pulumi.Output[Mapping[str, str]] = self.credentials.apply(_of_users)
         self.ca_certificate: pulumi.Output[str] = self._authority.certificate
 
     def listener(self, node: str, base_port: int, ordinal: int) -> Listener:
@@ -145,11 +149,13 @@ class Groundwork:
     def form(
         self, name: str, topology: Topology, results: Sequence[str], rules: Mapping[str, str], nodes: Sequence[Node]
     ) -> Formation:
-        """Make the nodes one deployment. ``results``: what it finds out; ``rules``: ACL rules of the Redis nodes."""
+        """Make the nodes one deployment, of which backups are taken. ``results``: what formation finds out; ``rules``:
+        ACL rules of the Redis nodes.
+        """
         acl = self.acl_definitions(rules)
         needs = self._platform.give_access(self.passwords, acl, self.ca_certificate, self._children)
         needs = [*needs, *(resource for node in nodes for resource in node.ready_with)]
-        return Formation(
+        formation = Formation(
             name,
             target=topology.record,
             results=results,
@@ -160,6 +166,32 @@ class Groundwork:
             files_generations={node.spec.name: node.files_generation for node in nodes if node.spec.kind == "redis"},
             opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=needs)),
         )
+        if self._settings.backup.backups:
+            self._back_up(topology, formation)
+        return formation
+
+    def _back_up(self, topology: Topology, formation: Formation) -> None:
+        """Take backups from now on, of nodes that are one deployment."""
+        settings = self._settings.backup
+        secret = pulumi.Output.all(self.credentials, self.ca_certificate).apply(
+            lambda values: backup_files.secret(settings, *values)
+        )
+        service = BackupService(
+            name=f"{self._name}-backup",
+            memory=self._settings.backup_memory,
+            target=settings.backup_target,
+            retain_data=self._settings.retain_data,
+            files={
+                backup_files.CONFIGURATION: backup_files.configuration(settings, self._deployment, topology.record),
+                backup_files.SECRET: pulumi.Output.secret(secret),
+            },
+        )
+        after = pulumi.ResourceOptions(depends_on=[formation])
+        self._platform.create_backup_service(service, pulumi.ResourceOptions.merge(self._children, after))
+
+
+def _of_users(credentials: Mapping[str, str]) -> dict[str, str]:
+    return {user: password for user, password in credentials.items() if user != backup_files.ENCRYPTION_KEY}
 
 
 def published_on(nodes: Sequence[Node]) -> str | None:

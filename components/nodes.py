@@ -67,6 +67,25 @@ class Node:
     ready_with: Sequence[pulumi.Resource] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class BackupService:
+    """What takes the backups of a deployment, before a platform makes it.
+
+    Attributes:
+        name: resource name, ``<component>-backup``.
+        memory: limit in bytes.
+        target: volume or ``s3://...``; None: the platform's own.
+        retain_data: whether backups on a volume outlive the deployment.
+        files: read-only files by absolute path; a change of one makes it start anew.
+    """
+
+    name: str
+    memory: int
+    target: str | None
+    retain_data: bool
+    files: Mapping[str, pulumi.Input[str]]
+
+
 class Platform(Protocol):
     """Makes nodes. One object per component; network rules that nodes share are made with the first node."""
 
@@ -106,6 +125,10 @@ class Platform(Protocol):
 
         ``gate`` is told before the node is stopped and after it was started.
         """
+        ...
+
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
+        """Make what takes backups, beside the nodes. Nothing waits for it."""
         ...
 
     def give_access(

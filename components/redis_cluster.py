@@ -29,14 +29,15 @@ class RedisCluster(pulumi.ComponentResource):
 
     Children: ``<name>-credentials``, ``<name>-certificate-authority``, for each node ``<name>-redis-<shard>-<copy>``
     with its certificate, volume and container, the platform's network, ``<name>-topology``, and ``<name>-formation``,
-    which makes the nodes one cluster, moves its slots, and keeps it so.
+    which makes the nodes one cluster, moves its slots, and keeps it so; then ``<name>-backup``, which takes backups,
+    with what belongs to it.
 
     Outputs:
         nodes: every node's address (``host:port``) for clients on the machine that runs Pulumi.
         shards: name, slots, primary and replicas of each shard when formation last ran; after a failover the cluster
             knows better.
         ca_certificate: PEM of the authority that signed every node's certificate.
-        credentials: user -> password (secret).
+        credentials: user -> password, and the key that backups can be sealed with (secret).
         python_example: a redis-py script that connects (secret).
     """
 
@@ -101,7 +102,7 @@ class RedisCluster(pulumi.ComponentResource):
         self.nodes = pulumi.Output.from_input([address(node.reach) for node in made])
         self.shards = formation.shards
         self.ca_certificate = groundwork.ca_certificate
-        self.credentials = groundwork.passwords
+        self.credentials = groundwork.credentials
         self.python_example = pulumi.Output.secret(
             pulumi.Output.all(groundwork.ca_certificate, groundwork.passwords).apply(
                 lambda values: cluster_python_example(

@@ -28,7 +28,8 @@ class ReplicatedRedis(pulumi.ComponentResource):
 
     Children: ``<name>-credentials``, ``<name>-certificate-authority``, for each node ``<name>-redis-<i>`` and
     ``<name>-sentinel-<i>`` with their certificate, volume and container, the platform's network,
-    ``<name>-topology``, and ``<name>-formation``, which makes the nodes one deployment and keeps them so.
+    ``<name>-topology``, and ``<name>-formation``, which makes the nodes one deployment and keeps them so; then
+    ``<name>-backup``, which takes backups, with what belongs to it.
 
     Outputs:
         sentinels: Sentinels' addresses (``host:port``) for clients on the machine that runs Pulumi.
@@ -36,7 +37,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
         primary: address of the primary when formation last ran; after a failover Sentinel knows better.
         replicas: addresses of the replicas when formation last ran.
         ca_certificate: PEM of the authority that signed every node's certificate.
-        credentials: user -> password (secret).
+        credentials: user -> password, and the key that backups can be sealed with (secret).
         python_example: a redis-py script that connects (secret).
     """
 
@@ -133,7 +134,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
         self.primary = formation.primary
         self.replicas = formation.replicas
         self.ca_certificate = groundwork.ca_certificate
-        self.credentials = groundwork.passwords
+        self.credentials = groundwork.credentials
         self.python_example = pulumi.Output.secret(
             pulumi.Output.all(groundwork.ca_certificate, groundwork.passwords).apply(
                 lambda values: python_example(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_docker as docker
 
+from ..backup_files import BACKUPS_FOLDER, HEARTBEAT, SCRATCH_FOLDER
+from ..backup_settings import VOLUME
 from ..config_files import CONFIG_FOLDER, DATA_FOLDER, Listener
-from ..nodes import Node, NodeSpec, digest_of
+from ..nodes import BackupService, Node, NodeSpec, digest_of
 from ..settings import MEBIBYTE
+from . import backup_image
 from .docker_leftovers import IDENTITY_LABEL, remove_leftover_container, remove_leftover_network
 
 if TYPE_CHECKING:
@@ -18,11 +22,18 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _SERVER_USER = "999:999"  # redis in the official image; a number, so that it also holds where the name is unknown
+# Names without a dot are answered by the engine alone: asking for a stopped node must not block Sentinel.
+_DNS_OPTIONS = ["ndots:1", "timeout:1", "attempts:1"]
+_BACKUP_GRACE_SECONDS = 10
+_SILENT_MINUTES = 3
+"""Without a sign of life for so long, the service is not healthy."""
 
 
 class DockerPlatform:
     """Children: a network, the image, and for each node its volumes (``<node>-data``, ``<node>-config``), its files
-    (``<node>-files``) and its container (``<node>``).
+    (``<node>-files``) and its container (``<node>``). For backups ``<name>-backups`` (their volume),
+    ``<name>-backup-image``, ``<name>-backup-scratch``, ``<name>-backup-config``, ``<name>-backup-files`` and
+    ``<name>-backup``, likewise.
 
     Every node listens on a port of its own, the same inside and published on loopback, so that an address differs
     between clients inside the network and on the machine outside in the host only.
@@ -53,7 +64,7 @@ class DockerPlatform:
 
     def listener(self, node_name: str, base_port: int, ordinal: int) -> Listener:
         """At ``<deployment>-<kind>-<ordinal>``: the container's name, resolved by the engine's name service."""
-        return Listener(self._deployment + node_name.removeprefix(self._prefix), base_port + ordinal)
+        return Listener(self._host(node_name), base_port + ordinal)
 
     def fails_with(self, node_name: str) -> str:
         """Nothing to tell apart: all are on one engine."""
@@ -87,10 +98,10 @@ class DockerPlatform:
     def create_node(self, spec: NodeSpec, gate: RollingGate, opts: pulumi.ResourceOptions) -> Node:
         """Make the volume and the container: non-root, read-only root, no capabilities, memory limit, health check."""
         opts = pulumi.ResourceOptions.merge(opts, gate.options)
-        data = self._create_volume(spec, "data", opts, retained=spec.retain_data)
-        config = self._create_volume(spec, "config", opts, retained=False)
-        config_mount = docker.ContainerMountArgs(target=CONFIG_FOLDER, source=config.name, type="volume")
-        files = self._create_files(spec, config_mount, opts)
+        data = self._create_volume(f"{spec.name}-data", opts, retained=spec.retain_data)
+        config = self._create_volume(f"{spec.name}-config", opts, retained=False)
+        config_mount = _mount(CONFIG_FOLDER, config)
+        files = self._create_files(spec.name, {**spec.files, **spec.restart_files}, config_mount, opts)
         memory = spec.memory // MEBIBYTE
         container = docker.Container(
             spec.name,
@@ -107,16 +118,12 @@ class DockerPlatform:
             memory_swap=memory,
             restart="unless-stopped",
             destroy_grace_seconds=spec.stop_grace_seconds,
-            # Names without a dot are answered by the engine alone: asking for a stopped node must not block Sentinel.
-            dns_opts=["ndots:1", "timeout:1", "attempts:1"],
+            dns_opts=_DNS_OPTIONS,
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[spec.listener.host])
             ],
             ports=[docker.ContainerPortArgs(internal=spec.listener.port, external=spec.listener.port, ip=_LOOPBACK)],
-            mounts=[
-                docker.ContainerMountArgs(target=DATA_FOLDER, source=data.name, type="volume"),
-                config_mount,
-            ],
+            mounts=[_mount(DATA_FOLDER, data), config_mount],
             tmpfs={"/tmp": "size=16m,mode=1777"},  # noqa: S108 - memory of the container
             healthcheck=docker.ContainerHealthcheckArgs(
                 tests=["CMD", "/bin/sh", spec.health_script],
@@ -133,18 +140,92 @@ class DockerPlatform:
         )
         return Node(spec, self.reach(spec.listener), container.id, files.id)
 
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
+        """Make the container, hardened as a node is, with a scratch volume, as tmpfs would count as its memory."""
+        host = self._host(service.name)
+        image = self._create_backup_image(service, opts)
+        scratch = self._create_volume(f"{service.name}-scratch", opts, retained=False)
+        config = self._create_volume(f"{service.name}-config", opts, retained=False)
+        mounts = [_mount(SCRATCH_FOLDER, scratch), _mount(CONFIG_FOLDER, config)]
+        if service.target in (None, VOLUME):
+            backups = self._create_volume(f"{self._prefix}-backups", opts, retained=service.retain_data)
+            mounts.append(_mount(BACKUPS_FOLDER, backups))
+        files = self._create_files(service.name, service.files, mounts[1], opts)
+        memory = service.memory // MEBIBYTE
+        docker.Container(
+            service.name,
+            name=host,
+            hostname=host,
+            image=image.name,
+            entrypoints=["python3", backup_image.PROGRAM, "service"],
+            user=_SERVER_USER,
+            init=True,
+            read_only=True,
+            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
+            security_opts=["no-new-privileges"],
+            memory=memory,
+            memory_swap=memory,
+            restart="unless-stopped",
+            destroy_grace_seconds=_BACKUP_GRACE_SECONDS,
+            dns_opts=_DNS_OPTIONS,
+            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[host])],
+            mounts=mounts,
+            tmpfs={"/tmp": "size=16m,mode=1777"},  # noqa: S108 - memory of the container
+            healthcheck=docker.ContainerHealthcheckArgs(
+                tests=["CMD-SHELL", f'test -n "$(find {HEARTBEAT} -mmin -{_SILENT_MINUTES})"'],
+                interval="15s",
+                timeout="3s",
+                retries=3,
+                start_period="30s",
+            ),
+            labels=[
+                *self._container_labels(),
+                docker.ContainerLabelArgs(label="redis-production.restart-files", value=digest_of(service.files)),
+            ],
+            opts=pulumi.ResourceOptions.merge(opts, self._container_options(image, files)),
+        )
+
+    def _create_backup_image(self, service: BackupService, opts: pulumi.ResourceOptions) -> docker.RemoteImage:
+        """Have the engine build it. Its name has the digest of what it is built from: a name that moved to a new image
+        would be taken from that one when the old resource is deleted.
+        """
+        digest = hashlib.sha256(f"{self._image_name} {backup_image.digest()}".encode()).hexdigest()
+        return docker.RemoteImage(
+            f"{service.name}-image",
+            name=f"{self._host(service.name)}:{digest[:12]}",
+            build=docker.RemoteImageBuildArgs(
+                context=backup_image.write_context(),
+                build_args={backup_image.BASE: self._image_name},
+                labels=self._labels,
+                force_remove=True,
+            ),
+            triggers={"digest": digest},
+            force_remove=True,
+            opts=pulumi.ResourceOptions.merge(
+                pulumi.ResourceOptions(depends_on=[self._image]), pulumi.ResourceOptions(parent=opts.parent)
+            ),
+        )
+
+    def _host(self, resource_name: str) -> str:
+        """What the engine calls it: ``<component>-...`` becomes ``<deployment>-...``."""
+        return self._deployment + resource_name.removeprefix(self._prefix)
+
     def _create_files(
-        self, spec: NodeSpec, config_mount: docker.ContainerMountArgs, opts: pulumi.ResourceOptions
+        self,
+        owner: str,
+        files: Mapping[str, pulumi.Input[str]],
+        config_mount: docker.ContainerMountArgs,
+        opts: pulumi.ResourceOptions,
     ) -> docker.Container:
-        """Put the node's files on its configuration volume, by way of a container that is made for it and never
+        """Put a container's files on its configuration volume, by way of a container that is made for it and never
         started.
 
-        The node's own container cannot take them: its root is read-only. And so a changed file does not replace it. In
-        the volume they belong to root, so that the server cannot change them.
+        The container itself cannot take them: its root is read-only. And so a changed file does not replace it. In
+        the volume they belong to root, so that the server cannot change them; no other container has the volume.
         """
         return docker.Container(
-            f"{spec.name}-files",
-            name=f"{spec.listener.host}-files",
+            f"{owner}-files",
+            name=f"{self._host(owner)}-files",
             image=self._image_name,
             entrypoints=["true"],
             start=False,
@@ -153,7 +234,7 @@ class DockerPlatform:
             mounts=[config_mount],
             uploads=[
                 docker.ContainerUploadArgs(file=path, content=content, permissions="0444")
-                for path, content in {**spec.files, **spec.restart_files}.items()
+                for path, content in files.items()
             ],
             labels=self._container_labels(),
             opts=pulumi.ResourceOptions.merge(
@@ -171,15 +252,17 @@ class DockerPlatform:
     def _container_labels(self) -> list[docker.ContainerLabelArgs]:
         return [docker.ContainerLabelArgs(label=key, value=value) for key, value in self._labels.items()]
 
-    def _create_volume(
-        self, spec: NodeSpec, purpose: str, opts: pulumi.ResourceOptions, *, retained: bool
-    ) -> docker.Volume:
+    def _create_volume(self, name: str, opts: pulumi.ResourceOptions, *, retained: bool) -> docker.Volume:
         return docker.Volume(
-            f"{spec.name}-{purpose}",
-            name=f"{spec.listener.host}-{purpose}",
+            name,
+            name=self._host(name),
             labels=[docker.VolumeLabelArgs(label=key, value=value) for key, value in self._labels.items()],
             # A change of any of these would replace the volume, and with it the data: they are set once.
             opts=pulumi.ResourceOptions(
                 parent=opts.parent, retain_on_delete=retained, ignore_changes=["labels", "name", "driver"]
             ),
         )
+
+
+def _mount(folder: str, volume: docker.Volume) -> docker.ContainerMountArgs:
+    return docker.ContainerMountArgs(target=folder, source=volume.name, type="volume")

@@ -1,7 +1,11 @@
-"""The code that hosts run, as one file: a Python zip application. The same sources give the same bytes."""
+"""The code that hosts and the backup container run, as one file: a Python zip application.
+
+The same sources give the same bytes.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
@@ -24,39 +28,63 @@ _MODULES = (
     "remote/answers.py",
     "remote/program.py",
 )
+_FOLDERS = ("backups", "formation")
 _MAIN = """\
 import sys
 
-from components.remote.program import main
+from components.{} import main
 
 sys.exit(main())
 """
-# redis-py needs the second one where Python is older than 3.11.3, and there alone it is installed.
-_LIBRARIES = ("redis", "async_timeout")
+FORMATION = "remote.program"
+BACKUPS = "backups.program"
+_LIBRARIES = ("croniter", "prometheus_client", "redis")
+# What redis-py needs where Python is older than 3.11.3, and there alone it is installed.
+_LIBRARY_OF_OLD_PYTHONS = "async_timeout"
 # The first date that a zip archive can hold.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @cache
-def archive() -> bytes:
-    """Formation, what calls it, and redis-py; a host needs Python for it and nothing else."""
+def archive(program: str = FORMATION) -> bytes:
+    """Formation, backups, what calls them, and libraries; ``program`` is what it runs: FORMATION or BACKUPS.
+
+    A host needs Python for formation and nothing else; for backups boto3 (with dateutil), cryptography and zstandard
+    besides.
+    """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive_file:
-        for name, source in sorted(_entries()):
+        for name, source in sorted([*_entries(program), *_of_library(_LIBRARY_OF_OLD_PYTHONS)]):
             info = zipfile.ZipInfo(name, _DATE)
             info.external_attr = 0o644 << 16
             archive_file.writestr(info, source, zipfile.ZIP_DEFLATED)
     return content.getvalue()
 
 
-def _entries() -> Iterator[tuple[str, bytes]]:
-    yield "__main__.py", _MAIN.encode()
+@cache
+def fingerprint(program: str) -> str:
+    """SHA-256 of what is in the archive, the same whatever Python and compression a machine has."""
+    digest = hashlib.sha256()
+    for name, source in sorted(_entries(program)):
+        digest.update(f"{name}\0{len(source)}\0".encode() + source)
+    return digest.hexdigest()
+
+
+def _entries(program: str) -> Iterator[tuple[str, bytes]]:
+    yield "__main__.py", _MAIN.format(program).encode()
     # The package's own offers the components, which need Pulumi.
     yield "components/__init__.py", b""
-    for path in (*(_PACKAGE / name for name in _MODULES), *(_PACKAGE / "formation").rglob("*.py")):
+    of_folders = (path for folder in _FOLDERS for path in (_PACKAGE / folder).rglob("*.py"))
+    for path in (*(_PACKAGE / name for name in _MODULES), *of_folders):
         yield f"components/{path.relative_to(_PACKAGE).as_posix()}", path.read_bytes()
     for library in _LIBRARIES:
-        spec = find_spec(library)
-        for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for path in Path(folder).rglob("*.py"):
-                yield f"{library}/{path.relative_to(folder).as_posix()}", path.read_bytes()
+        yield from _of_library(library)
+
+
+def _of_library(library: str) -> Iterator[tuple[str, bytes]]:
+    spec = find_spec(library)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in Path(folder).rglob("*.py"):
+            relative = path.relative_to(folder)
+            if "tests" not in relative.parts:
+                yield f"{library}/{relative.as_posix()}", path.read_bytes()

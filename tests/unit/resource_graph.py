@@ -51,6 +51,11 @@ class Graph:
         """The resources of a type, by name."""
         return {each.name: each for each in self.resources if each.type.endswith(type_ending)}
 
+    def nodes(self) -> list[str]:
+        """The nodes' containers."""
+        others = ("-files", "-backup")
+        return sorted(name for name in self.of_type(":Container") if not name.endswith(others))
+
     def container(self, name: str) -> Registered:
         """A node's container."""
         return self.of_type(":Container")[name]

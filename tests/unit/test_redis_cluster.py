@@ -17,6 +17,8 @@ from tests.unit.resource_graph import Graph, Registered, Secret, plain, run_prog
 NODES = [f"cache-redis-{shard}-{copy}" for shard in range(3) for copy in range(2)]
 PORTS = [7000, 7001, 7010, 7011, 7020, 7021]
 
+VOLUMES_OF_BACKUPS = ["cache-backup-config", "cache-backup-scratch", "cache-backups"]
+
 
 def graph(stack: str = "local", component: str = "cache", **settings: Any) -> Graph:
     def program() -> dict[str, pulumi.Output[Any]]:
@@ -32,7 +34,7 @@ def default_graph() -> Graph:
 
 
 def nodes_of(made: Graph) -> list[str]:
-    return sorted(name for name in made.of_type(":Container") if not name.endswith("-files"))
+    return made.nodes()
 
 
 def target_of(made: Graph) -> Any:
@@ -46,12 +48,12 @@ def test_every_child_is_named_after_the_component() -> None:
     expected = {
         "RedisCluster": ["cache"],
         "Network": ["cache-network"],
-        "RemoteImage": ["cache-image"],
+        "RemoteImage": ["cache-backup-image", "cache-image"],
         "Credentials": ["cache-credentials"],
         "CertificateAuthority": ["cache-certificate-authority"],
         "NodeCertificate": [f"{name}-certificate" for name in NODES],
-        "Volume": [f"{name}-{purpose}" for name in NODES for purpose in ("config", "data")],
-        "Container": [*NODES, *(f"{name}-files" for name in NODES)],
+        "Volume": [*VOLUMES_OF_BACKUPS, *(f"{name}-{purpose}" for name in NODES for purpose in ("config", "data"))],
+        "Container": [name + suffix for name in (*NODES, "cache-backup") for suffix in ("", "-files")],
         "Formation": ["cache-formation"],
         "Topology": ["cache-topology"],
     }
@@ -85,14 +87,15 @@ def test_a_node_that_stays_keeps_its_port_and_needs_no_restart_when_the_numbers_
 def test_a_cluster_has_no_name_in_common_with_a_stack_beside_it() -> None:
     names = {each.inputs.get("name") for each in graph("local-cluster").resources if each.type.startswith("docker:")}
 
+    own = ("cache-local-cluster-redis-", "cache-local-cluster-backup")
     assert names - {"redis:8.0.2"} == {
-        name for name in names if name == "cache-local-cluster" or str(name).startswith("cache-local-cluster-redis-")
+        name for name in names if name == "cache-local-cluster" or str(name).startswith(own)
     }
 
 
 def test_data_volumes_outlive_destroy_unless_the_settings_say_otherwise() -> None:
     for name, volume in default_graph().of_type(":Volume").items():
-        assert volume.request.retainOnDelete is name.endswith("-data"), name
+        assert volume.request.retainOnDelete is name.endswith(("-data", "-backups")), name
     for volume in graph(retain_data=False).of_type(":Volume").values():
         assert not volume.request.retainOnDelete
 
@@ -221,7 +224,7 @@ def test_outputs() -> None:
     assert outputs["nodes"] == [f"127.0.0.1:{port}" for port in PORTS]
     assert outputs["shards"][0]["primary"] == "127.0.0.1:7000"
     assert outputs["ca_certificate"].startswith("-----BEGIN CERTIFICATE-----")
-    assert set(outputs["credentials"]) == set(USERS)
+    assert set(outputs["credentials"]) == {*USERS, "backup-encryption"}
     assert "password-of-app" in outputs["python_example"]
     assert "password-of-admin" not in outputs["python_example"]
 

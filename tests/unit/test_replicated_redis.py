@@ -18,6 +18,7 @@ from tests.unit.resource_graph import FOLDER, Graph, Registered, Secret, plain, 
 REDIS = ["cache-redis-0", "cache-redis-1", "cache-redis-2"]
 SENTINELS = ["cache-sentinel-0", "cache-sentinel-1", "cache-sentinel-2"]
 NODES = [*REDIS, *SENTINELS]
+VOLUMES_OF_BACKUPS = ["cache-backup-config", "cache-backup-scratch", "cache-backups"]
 
 
 def graph(stack: str = "local", component: str = "cache", **settings: Any) -> Graph:
@@ -49,12 +50,12 @@ def test_every_child_is_named_after_the_component() -> None:
     expected = {
         "ReplicatedRedis": ["cache"],
         "Network": ["cache-network"],
-        "RemoteImage": ["cache-image"],
+        "RemoteImage": ["cache-backup-image", "cache-image"],
         "Credentials": ["cache-credentials"],
         "CertificateAuthority": ["cache-certificate-authority"],
         "NodeCertificate": [f"{name}-certificate" for name in NODES],
-        "Volume": [f"{name}-{purpose}" for name in NODES for purpose in ("config", "data")],
-        "Container": [*NODES, *(f"{name}-files" for name in NODES)],
+        "Volume": [*VOLUMES_OF_BACKUPS, *(f"{name}-{purpose}" for name in NODES for purpose in ("config", "data"))],
+        "Container": [name + suffix for name in (*NODES, "cache-backup") for suffix in ("", "-files")],
         "Formation": ["cache-formation"],
         "Topology": ["cache-topology"],
     }
@@ -71,16 +72,14 @@ def test_every_child_has_the_component_as_parent() -> None:
 
 def test_the_number_of_nodes_follows_the_settings() -> None:
     made = graph(replicas=4, sentinels=5)
-    nodes = [name for name in made.of_type(":Container") if not name.endswith("-files")]
 
-    assert sorted(nodes) == [*(f"cache-redis-{i}" for i in range(5)), *(f"cache-sentinel-{i}" for i in range(5))]
+    assert made.nodes() == [*(f"cache-redis-{i}" for i in range(5)), *(f"cache-sentinel-{i}" for i in range(5))]
 
 
 def test_a_primary_without_replicas_and_one_sentinel() -> None:
     made = graph(replicas=0, sentinels=1, quorum=1)
-    nodes = [name for name in made.of_type(":Container") if not name.endswith("-files")]
 
-    assert sorted(nodes) == ["cache-redis-0", "cache-sentinel-0"]
+    assert made.nodes() == ["cache-redis-0", "cache-sentinel-0"]
     assert "min-replicas-to-write 0\n" in files("cache-redis-0", made)["live.conf"]
 
 
@@ -113,9 +112,10 @@ def test_every_node_has_a_data_volume_of_its_own() -> None:
         assert default_graph().of_type(":Volume")[f"{name}-data"].inputs["name"] == f"cache-local-{name[6:]}-data"
 
 
-def test_data_volumes_of_redis_outlive_destroy() -> None:
+def test_data_volumes_of_redis_and_backups_outlive_destroy() -> None:
+    retained = {*(f"{name}-data" for name in REDIS), "cache-backups"}
     for name, volume in default_graph().of_type(":Volume").items():
-        assert volume.request.retainOnDelete is (name.endswith("-data") and "redis" in name), name
+        assert volume.request.retainOnDelete is (name in retained), name
 
 
 def test_data_volumes_go_with_destroy_where_the_settings_say_so() -> None:
@@ -197,7 +197,7 @@ def test_the_image_is_the_one_of_the_settings_and_stays_on_the_engine() -> None:
 
     assert image["name"] == "redis:8.0.3"
     assert image["keepLocally"] is True
-    assert {each.inputs["image"] for each in made.of_type(":Container").values()} == {"redis:8.0.3"}
+    assert {made.container(name).inputs["image"] for name in NODES} == {"redis:8.0.3"}
 
 
 # Files

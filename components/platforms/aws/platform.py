@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from ...config_files import Listener
-from ...nodes import Node, NodeSpec
+from ...nodes import BackupService, Node, NodeSpec
 from ...settings import NodeSettings
 from .. import aws_names
 from .access import create_access, create_key, create_secret
@@ -102,6 +102,9 @@ class AwsPlatform:
         )
         create_alarms(self._context, spec, instance, self._topic, opts)
         return node
+
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
+        """Nothing yet."""
 
     def give_access(
         self,
