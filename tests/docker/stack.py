@@ -160,9 +160,11 @@ class PulumiStack:
 
     def _write_config(self) -> None:
         path = self.folder / "stacks" / f"Pulumi.{self.name}.yaml"
-        kept = yaml.safe_load(path.read_text()) if path.exists() else {}
+        kept = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
         settings = {f"redis-production:{key}": value for key, value in self.config.items()}
-        path.write_text(yaml.safe_dump({**(kept or {}), "config": settings}))
+        secret = {key: value for key, value in kept.get("config", {}).items() if isinstance(value, dict)}
+        encrypted = {key: value for key, value in secret.items() if set(value) == {"secure"}}
+        path.write_text(yaml.safe_dump({**kept, "config": {**settings, **encrypted}}))
 
     def ops(self, *arguments: str) -> Outcome:
         """Run the operator's command line on this stack."""
@@ -179,13 +181,14 @@ class PulumiStack:
         return Outcome(answer.returncode, answer.stdout + answer.stderr)
 
     def left_on_the_engine(self) -> list[str]:
-        """Kind and name of every container, network and volume of this deployment that the engine has."""
+        """Kind and name of every container, network, volume and image of this deployment that the engine has."""
         engine = docker.from_env()
         mine: dict[str, str | list[str] | bool] = {"label": f"redis-production.deployment={self.deployment_name}"}
         return [
             *(f"container {each.name}" for each in engine.containers.list(all=True, filters=mine)),
             *(f"network {each.name}" for each in engine.networks.list(filters=mine)),
             *(f"volume {each.name}" for each in engine.volumes.list(filters=mine)),
+            *(f"image {tag}" for each in engine.images.list(filters=mine) for tag in each.tags),
         ]
 
     def clean_up(self) -> None:
@@ -198,6 +201,8 @@ class PulumiStack:
             network.remove()
         for volume in engine.volumes.list(filters=mine):
             volume.remove(force=True)
+        for image in engine.images.list(filters=mine):
+            image.remove(force=True)
 
 
 class Run:

@@ -162,10 +162,8 @@ def test_data_volumes_outlive_destroy_and_are_found_again(make_stack: MakeStack)
     stack.up()
     stack.live().client().set("key", "value")
     stack.destroy()
-    left = stack.left_on_the_engine()
-    assert sorted(left) == sorted(f"volume {stack.deployment_name}-redis-{ordinal}-data" for ordinal in range(2)), (
-        "only the data volumes stay"
-    )
+    volumes = [f"volume {stack.deployment_name}-{name}" for name in ("backups", "redis-0-data", "redis-1-data")]
+    assert sorted(stack.left_on_the_engine()) == volumes, "only the volumes with data and backups stay"
     outcome = stack.up(check=False)
     assert outcome.code != 0
     assert "python -m ops promote" in outcome.text

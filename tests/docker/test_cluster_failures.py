@@ -117,7 +117,8 @@ def test_data_volumes_outlive_destroy_and_are_found_again(make_stack: MakeStack)
     values = written(stack.cluster(), "kept")
     stack.destroy()
     volumes = [f"volume {stack.deployment_name}-redis-{shard}-{copy}-data" for shard in range(3) for copy in range(2)]
-    assert sorted(stack.left_on_the_engine()) == volumes, "only the data volumes stay"
+    volumes = [f"volume {stack.deployment_name}-backups", *volumes]
+    assert sorted(stack.left_on_the_engine()) == volumes, "only the volumes with data and backups stay"
     stack.up()
     live = stack.cluster()
     live.wait_until_healthy()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
+from docker.models.containers import Container
 from redis.cluster import RedisCluster
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from components.formation.cluster.agreement import disagreement
 from tests.docker.conftest import MakeStack
@@ -114,6 +118,36 @@ def test_another_port_is_refused_before_a_node_is_touched(shared_cluster: Pulumi
     assert f"cache-redis-0-0 cannot move from port {port} to {port + 100}" in outcome.text
     assert "Traceback" not in outcome.text
     assert live.started() == before
+
+
+def test_backups_are_made_ready_beside_the_nodes(shared_cluster: PulumiStack) -> None:
+    container = backup_container(shared_cluster)
+    assert container.exec_run("id -u").output == b"999\n"
+    assert container.exec_run("touch /backups/x /data/x").exit_code == 0
+    assert container.exec_run("rm /backups/x /data/x").exit_code == 0
+    assert container.exec_run("touch /etc/redis-production/x /usr/x").exit_code != 0
+    assert not any(container.attrs["NetworkSettings"]["Ports"].values()), "nothing is published"
+
+    nodes = shared_cluster.cluster().started()
+    shared_cluster.config["backup-schedule"] = "30 4 * * *"
+    shared_cluster.up()
+    changed = backup_container(shared_cluster)
+    assert changed.id != container.id
+    told = changed.exec_run("cat /etc/redis-production/backup.json").output
+    assert isinstance(told, bytes)
+    assert json.loads(told)["schedule"] == "30 4 * * *"
+    assert shared_cluster.cluster().started() == nodes
+    assert_nothing_to_do(shared_cluster)
+
+
+def backup_container(stack: PulumiStack) -> Container:
+    """The backup container, once it is healthy."""
+    container = docker.from_env().containers.get(f"{stack.deployment_name}-backup")
+    for attempt in Retrying(stop=stop_after_delay(120), wait=wait_fixed(0.5), reraise=True):
+        with attempt:
+            container.reload()
+            assert container.health == "healthy", container.logs()
+    return container
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+from secrets import token_hex
 
 import docker
 import pytest
@@ -39,9 +40,14 @@ def test_no_secret_is_shown_or_stored_in_the_open(make_stack: MakeStack) -> None
 
 def assert_no_secret_is_shown_or_stored(stack: PulumiStack, users: int, nodes: int) -> None:
     """Deploys, changes and destroys the stack, and looks everywhere."""
+    stack.config |= {"backup-target": "s3://backups", "backup-access-key-id": "AKIAEXAMPLE"}
+    key = token_hex(20)
+    stack.run("config", "set", "--secret", "backup-secret-access-key", key)
     shown = stack.preview().text + stack.up("--diff").text
     secrets = secrets_of(stack)
-    assert len(secrets) == users + 1 + nodes, secrets.keys()  # the authority has a key, too
+    # The authority has a key, too, and so have backups.
+    assert len(secrets) == users + 1 + 1 + nodes, secrets.keys()
+    secrets["secret access key"] = key
     stack.config["redis-directives"] = {"tcp-backlog": 400}
     shown += stack.preview().text + stack.up("--diff").text + stack.refresh().text
     shown += stack.run("stack", "output").text + stack.run("stack", "export").text
