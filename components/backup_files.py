@@ -11,8 +11,7 @@ from .config_files import CONFIG_FOLDER, DATA_FOLDER
 
 BACKUP_USER = "backup"
 ENCRYPTION_KEY = "backup-encryption"
-"""Name of the key among the credentials: 32 bytes, URL-safe base64 without padding. It stays, whatever the settings
-say, as backups that it sealed do."""
+"""Name of the key, see :class:`backup_key.BackupKey`, among the credentials."""
 CONFIGURATION = f"{CONFIG_FOLDER}/backup.json"
 SECRET = f"{CONFIG_FOLDER}/secret.json"
 BACKUPS_FOLDER = "/backups"

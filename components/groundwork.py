@@ -8,6 +8,7 @@ from typing import Any, cast
 import pulumi
 
 from . import backup_files, config_files
+from .backup_key import BackupKey
 from .config_files import CONFIG_FOLDER, Listener
 from .credentials import Credentials
 from .formation_resource import Formation
@@ -19,7 +20,8 @@ from .topology_resource import Topology
 
 
 class Groundwork:
-    """Makes ``<name>-credentials``, what nodes share on the platform, and ``<name>-certificate-authority``.
+    """Makes ``<name>-credentials``, ``<name>-backup-key``, what nodes share on the platform, and
+    ``<name>-certificate-authority``.
 
     Raises SettingsError, before anything is made, when the platform says that a setting cannot be.
 
@@ -45,7 +47,8 @@ class Groundwork:
         self._children = children
         make_platform = _platform_maker(name, deployment, settings, children)
         every_user = [*users, *(["default"] if settings.default_user else [])]
-        credentials = Credentials(f"{name}-credentials", [*every_user, backup_files.ENCRYPTION_KEY], children)
+        credentials = Credentials(f"{name}-credentials", every_user, children)
+        backup_key = BackupKey(f"{name}-backup-key", children)
         self._platform = make_platform(credentials.id)
         self._authority = CertificateAuthority(
             f"{name}-certificate-authority",
@@ -53,9 +56,13 @@ class Groundwork:
             settings.certificate_authority_lifetime_days,
             children,
         )
-        self.credentials: pulumi.Output[Mapping[str, str]] = pulumi.Output.secret(credentials.passwords)
+        self.passwords: pulumi.Output[Mapping[str, str]] = pulumi.Output.secret(credentials.passwords)
+        self.credentials: pulumi.Output[Mapping[str, str]] = pulumi.Output.secret(
+            pulumi.Output.all(credentials.passwords, backup_key.key).apply(
+                lambda both: {**both[0], backup_files.ENCRYPTION_KEY: both[1]}
+            )
+        )
         """The users' passwords, and the key that backups can be sealed with."""
-        self.passwords: pulumi.Output[Mapping[str, str]] = self.credentials.apply(_of_users)
         self.ca_certificate: pulumi.Output[str] = self._authority.certificate
 
     def listener(self, node: str, base_port: int, ordinal: int) -> Listener:
@@ -188,10 +195,6 @@ class Groundwork:
         )
         after = pulumi.ResourceOptions(depends_on=[formation])
         self._platform.create_backup_service(service, pulumi.ResourceOptions.merge(self._children, after))
-
-
-def _of_users(credentials: Mapping[str, str]) -> dict[str, str]:
-    return {user: password for user, password in credentials.items() if user != backup_files.ENCRYPTION_KEY}
 
 
 def published_on(nodes: Sequence[Node]) -> str | None:

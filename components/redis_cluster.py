@@ -27,10 +27,10 @@ class RedisCluster(pulumi.ComponentResource):
         settings: validated settings, see :class:`RedisClusterSettings`.
         opts: Pulumi's resource options.
 
-    Children: ``<name>-credentials``, ``<name>-certificate-authority``, for each node ``<name>-redis-<shard>-<copy>``
-    with its certificate, volume and container, the platform's network, ``<name>-topology``, and ``<name>-formation``,
-    which makes the nodes one cluster, moves its slots, and keeps it so; then ``<name>-backup``, which takes backups,
-    with what belongs to it.
+    Children: ``<name>-credentials``, ``<name>-backup-key``, ``<name>-certificate-authority``, for each node
+    ``<name>-redis-<shard>-<copy>`` with its certificate, volume and container, the platform's network,
+    ``<name>-topology``, and ``<name>-formation``, which makes the nodes one cluster, moves its slots, and keeps it so;
+    then ``<name>-backup``, which takes backups, with what belongs to it.
 
     Outputs:
         nodes: every node's address (``host:port``) for clients on the machine that runs Pulumi.

@@ -26,9 +26,9 @@ class ReplicatedRedis(pulumi.ComponentResource):
         settings: validated settings, see :class:`ReplicatedRedisSettings`.
         opts: Pulumi's resource options.
 
-    Children: ``<name>-credentials``, ``<name>-certificate-authority``, for each node ``<name>-redis-<i>`` and
-    ``<name>-sentinel-<i>`` with their certificate, volume and container, the platform's network,
-    ``<name>-topology``, and ``<name>-formation``, which makes the nodes one deployment and keeps them so; then
+    Children: ``<name>-credentials``, ``<name>-backup-key``, ``<name>-certificate-authority``, for each node
+    ``<name>-redis-<i>`` and ``<name>-sentinel-<i>`` with their certificate, volume and container, the platform's
+    network, ``<name>-topology``, and ``<name>-formation``, which makes the nodes one deployment and keeps them so; then
     ``<name>-backup``, which takes backups, with what belongs to it.
 
     Outputs:

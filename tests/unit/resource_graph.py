@@ -82,6 +82,8 @@ class NoLookUps(mocks.Mocks):
         inputs = dict(args.inputs)
         if args.typ.endswith(":Credentials"):
             inputs["passwords"] = {user: f"password-of-{user}" for user in inputs["users"]}
+        elif args.typ.endswith(":BackupKey"):
+            inputs["key"] = "key-of-backups"
         elif args.typ.endswith(":CertificateAuthority"):
             inputs |= {"certificate": _AUTHORITY.certificate, "private_key": _AUTHORITY.private_key}
         elif args.typ.endswith(":NodeCertificate"):

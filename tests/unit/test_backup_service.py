@@ -128,7 +128,7 @@ def test_backups_go_to_s3_without_a_volume() -> None:
 
 
 def test_no_secret_is_shown_to_the_engine() -> None:
-    passwords = ("password-of-backup", CANARY)
+    passwords = ("password-of-backup", "key-of-backups", CANARY)
     for resource in graph(**TO_S3).resources:
         for text in shown(resource.inputs):
             assert not [password for password in passwords if password in text], resource.name
@@ -140,14 +140,13 @@ def test_it_gets_nothing_that_can_do_more_than_copy() -> None:
     assert found.pop("ca_certificate").startswith("-----BEGIN CERTIFICATE-----")
     assert found == {
         "passwords": {"backup": "password-of-backup"},
-        "encryption_key": "password-of-backup-encryption",
+        "encryption_key": "key-of-backups",
     }
 
 
 def test_the_key_stays_whether_backups_are_sealed_or_not() -> None:
     for made in (default_graph(), graph(backup_encryption="client"), graph(backups=False)):
-        users = made.of_type(":Credentials")["cache-credentials"].inputs["users"]
-        assert "backup-encryption" in users
+        assert list(made.of_type(":BackupKey")["cache-backup-key"].request.additionalSecretOutputs) == ["key"]
         assert "backup-encryption" not in made.of_type(":Formation")["cache-formation"].inputs["passwords"].value
 
 
@@ -203,7 +202,8 @@ def test_a_change_of_its_settings_starts_it_anew_and_touches_no_node() -> None:
 
 
 def test_without_backups_nothing_of_it_is_there() -> None:
-    assert not [each.name for each in graph(backups=False).resources if each.name.startswith("cache-backup")]
+    left = [each.name for each in graph(backups=False).resources if each.name.startswith("cache-backup")]
+    assert left == ["cache-backup-key"]
 
 
 def test_the_image_is_built_from_the_deployments_own() -> None:

@@ -49,6 +49,7 @@ def test_every_child_is_named_after_the_component() -> None:
         "RedisCluster": ["cache"],
         "Network": ["cache-network"],
         "RemoteImage": ["cache-backup-image", "cache-image"],
+        "BackupKey": ["cache-backup-key"],
         "Credentials": ["cache-credentials"],
         "CertificateAuthority": ["cache-certificate-authority"],
         "NodeCertificate": [f"{name}-certificate" for name in NODES],
