@@ -626,6 +626,7 @@ docker.Container(
     assert not [text for text in printed if canary in text]
 
 
+@pytest.mark.long
 @pytest.mark.pulumi
 def test_a_container_that_did_not_come_up_is_replaced_by_the_next_up(
     project: PulumiProject, engine: docker.DockerClient, prefix: str
@@ -650,6 +651,7 @@ docker.Container(
     assert project.planned_operations() == {}
 
 
+@pytest.mark.long
 @pytest.mark.pulumi
 def test_a_changed_label_of_a_volume_or_network_replaces_it_and_its_container(
     project: PulumiProject, engine: docker.DockerClient, prefix: str
@@ -675,6 +677,7 @@ docker.Container(
     assert project.planned_operations() == {}
 
 
+@pytest.mark.long
 @pytest.mark.pulumi
 def test_drift_is_found_by_a_refresh(project: PulumiProject, engine: docker.DockerClient, prefix: str) -> None:
     project.program(f"""
