@@ -18,13 +18,13 @@ WITH_TOOLS = tools="$$($(AIRGAP) env $(ENV_OPTIONS))" && eval "$$tools" &&
 # Pulumi notes an encryption salt in the stack's file; it is taken out again whatever the outcome.
 THEN_TIDY = ; outcome=$$?; $(AIRGAP) tidy && exit $$outcome
 
-# Most tests wait for servers most of the time: two files at once take half as long.
-SIDE_BY_SIDE = -n 2 --dist loadfile
+# Most tests wait for servers most of the time: two files at once take half as long. tests/conftest.py orders them.
+SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
 
 CHECKS = .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
 
 up preview refresh destroy status: ENV_OPTIONS = --stack $(STACK)
-test test-long: ENV_OPTIONS = --development
+run-tests: ENV_OPTIONS = --development --without-pulumi
 
 .PHONY: help up preview refresh destroy status rehearse end-rehearsal env check lint-workflows scan test test-long clean
 .DEFAULT_GOAL := help
@@ -75,10 +75,23 @@ scan: ## look for weaknesses of the AWS stacks by a public scanner's rules (docs
 	@.venv/bin/python -m pytest tests/aws_scan
 
 test: ## every test but the long ones, set-up included
-	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(SIDE_BY_SIDE) $(TESTS) -m "not long"
+	@$(BESIDE_SET_UP) run-tests SELECTED='-m "not long"'
 
 test-long: ## every test
-	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(SIDE_BY_SIDE) $(TESTS)
+	@$(BESIDE_SET_UP) run-tests
+
+# Where there is no Pulumi CLI, building one keeps the processor busy for minutes: checks, and tests that mostly wait for
+# servers, run beside it. Tests that need the CLI wait for it (tests/conftest.py).
+BESIDE_SET_UP = $(MAKE) --no-print-directory -j 2 pulumi-cli
+
+SELECTED =
+
+.PHONY: pulumi-cli run-tests
+pulumi-cli:
+	@nice -n 19 $(AIRGAP) pulumi-cli
+
+run-tests:
+	@$(WITH_TOOLS) { $(CHECKS); } && python -m pytest $(SIDE_BY_SIDE) $(TESTS) $(SELECTED)
 
 clean: ## remove the virtual environment and caches (stacks stay: make destroy)
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info components/*.egg-info

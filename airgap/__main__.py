@@ -14,9 +14,10 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from airgap import (
     docker_engine,
@@ -44,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     env = commands.add_parser("env", help="put everything in place, then print what a shell must export to use it")
     env.add_argument("--development", action="store_true", help="with the packages for tests and checks")
     env.add_argument("--stack", help="create this stack if it does not exist, and release locks that a killed run left")
+    env.add_argument("--without-pulumi", action="store_true", help="leave out what needs the Pulumi CLI")
     env.add_argument("--select", action="store_true", help="make the stack the one that pulumi means without --stack")
+    commands.add_parser("pulumi-cli", help="bring a Pulumi CLI if there is none; others wait for it meanwhile")
     commands.add_parser("tidy", help="take Pulumi's encryption salts out of the committed stack files")
     left = commands.add_parser("stack-left", help="print what destroy has to remove: nothing, stack, resources")
     left.add_argument("stack")
@@ -60,8 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
             case "venv":
                 requirements = virtual_environment.DEVELOPMENT if chosen.development else virtual_environment.RUNTIME
                 if not virtual_environment.is_ready(requirements):
-                    with _one_set_up_at_a_time(lane):
+                    with _one_at_a_time(lane, "set-up"):
                         virtual_environment.prepare(Lane("python"), requirements)
+            case "pulumi-cli":
+                _bring_pulumi_cli(Lane("pulumi"), shell_environment.users_own(os.environ))
+            case "env" if chosen.without_pulumi:
+                sys.stdout.write(_env_without_pulumi(lane, development=chosen.development))
             case "env":
                 sys.stdout.write(_env(lane, chosen.stack, select=chosen.select, development=chosen.development))
             case "tidy":
@@ -85,22 +92,24 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _env_without_pulumi(lane: Lane, *, development: bool) -> str:
+    environment = shell_environment.users_own(os.environ)
+    plugins = provider_plugins.needed(None)
+    requirements = _requirements(plugins, development=development)
+    if not _is_ready_without_pulumi(environment, plugins, requirements):
+        with _one_at_a_time(lane, "set-up"):
+            run_side_by_side(_works_without_pulumi(environment, plugins, requirements))
+    return shell_environment.export_lines(shell_environment.variables_without_pulumi(environment), os.environ)
+
+
 def _env(lane: Lane, stack: str | None, *, select: bool, development: bool) -> str:
     environment = shell_environment.users_own(os.environ)
     cli = find(environment)
     plugins = provider_plugins.needed(PROJECT / "stacks" / f"Pulumi.{stack}.yaml" if stack else None)
     requirements = _requirements(plugins, development=development)
     home = provider_plugins.home_in_use(cli, plugins, environment) if cli else None
-    ready = (
-        home is not None
-        and virtual_environment.is_ready(requirements)
-        and (
-            provider_plugins.DOCKER not in plugins
-            or (docker_engine.is_ready(environment) and redis_image.is_ready(environment))
-        )
-    )
-    if not ready:
-        with _one_set_up_at_a_time(lane):
+    if home is None or not _is_ready_without_pulumi(environment, plugins, requirements):
+        with _one_at_a_time(lane, "set-up"):
             cli = _put_in_place(environment, plugins, requirements)
         home = provider_plugins.home_in_use(cli, plugins, environment)
     assert cli is not None
@@ -119,9 +128,18 @@ def _env(lane: Lane, stack: str | None, *, select: bool, development: bool) -> s
     return shell_environment.export_lines(variables, os.environ)
 
 
-def _put_in_place(
+def _is_ready_without_pulumi(
     environment: dict[str, str], plugins: tuple[provider_plugins.Plugin, ...], requirements: tuple[Path, ...]
-) -> PulumiCli:
+) -> bool:
+    return virtual_environment.is_ready(requirements) and (
+        provider_plugins.DOCKER not in plugins
+        or (docker_engine.is_ready(environment) and redis_image.is_ready(environment))
+    )
+
+
+def _works_without_pulumi(
+    environment: dict[str, str], plugins: tuple[provider_plugins.Plugin, ...], requirements: tuple[Path, ...]
+) -> dict[Lane, Callable[[Lane], None]]:
     def python(lane: Lane) -> None:
         virtual_environment.prepare(lane, requirements)
 
@@ -131,14 +149,32 @@ def _put_in_place(
         docker_engine.prepare(lane, environment)
         redis_image.prepare(lane, environment)
 
-    def pulumi(lane: Lane) -> None:
-        if find(environment) is None:
-            oldest = ".".join(map(str, OLDEST_VERSION))
-            lane.say(f"no Pulumi CLI {oldest} or newer on PATH: bringing one, kept in {cache(environment)}")
-            if not download(lane, environment=environment):
-                build(lane, environment)
+    return {Lane("python"): python, Lane("docker"): docker}
 
-    run_side_by_side({Lane("python"): python, Lane("docker"): docker, Lane("pulumi"): pulumi})
+
+def _bring_pulumi_cli(lane: Lane, environment: dict[str, str]) -> None:
+    if find(environment) is not None:
+        return
+    with _one_at_a_time(lane, "pulumi-cli"):
+        if find(environment) is not None:  # the one that was waited for
+            return
+        for left_over in cache(environment).glob("pulumi-*.partial-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        lane.say(f"no Pulumi CLI {oldest} or newer on PATH: bringing one, kept in {cache(environment)}")
+        if not download(lane, environment=environment):
+            build(lane, environment)
+
+
+def _put_in_place(
+    environment: dict[str, str], plugins: tuple[provider_plugins.Plugin, ...], requirements: tuple[Path, ...]
+) -> PulumiCli:
+    run_side_by_side(
+        {
+            **_works_without_pulumi(environment, plugins, requirements),
+            Lane("pulumi"): lambda lane: _bring_pulumi_cli(lane, environment),
+        }
+    )
     cli = find(environment)
     if cli is None:
         raise Problem("the Pulumi CLI disappeared while it was being set up: run the same command again")
@@ -172,19 +208,23 @@ def _tidy() -> None:
 
 
 @contextmanager
-def _one_set_up_at_a_time(lane: Lane) -> Iterator[None]:
+def _one_at_a_time(lane: Lane, what: str) -> Iterator[None]:
     """Two terminals must not install the same things at the same time. The lock ends with the process that holds it."""
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "set-up.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with (folder / f"{what}.lock").open("w") as file:
+        if not _lock(file):
             lane.say("another set-up is running: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        for left_over in folder.glob("*.partial-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+            lane.wait_until(lambda: _lock(file), "waiting for another set-up")
         yield
+
+
+def _lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

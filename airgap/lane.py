@@ -120,6 +120,20 @@ class Lane:
                 reason=last_lines[-1].strip() if last_lines else f"exit code {exit_code}",
             )
 
+    def wait_until(self, is_over: Callable[[], bool], doing: str) -> None:
+        """Wait for something that other programs do, showing that the wait goes on.
+
+        Raises Problem when another step has failed or the user interrupts.
+        """
+        started = spoke = time.monotonic()
+        while not is_over():
+            if _stopping.wait(0.2):
+                raise Problem(f"{doing}: stopped, because another step failed")
+            now = time.monotonic()
+            if now - spoke >= SILENCE_SECONDS:
+                self.say(f"... still {doing} ({spell_seconds(now - started)})")
+                spoke = now
+
 
 def run_side_by_side(works: Mapping[Lane, Callable[[Lane], None]]) -> None:
     """Run every work in a thread of its own; the first failure stops the others and is raised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from airgap import docker_engine, rehearsal
@@ -56,12 +56,23 @@ def uses_project_backend(environment: Mapping[str, str]) -> bool:
     return not (environment.get("PULUMI_BACKEND_URL") or environment.get("PULUMI_ACCESS_TOKEN"))
 
 
+def variables_without_pulumi(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those of ``variables`` that lead to the virtual environment and the Docker engine."""
+    result = {
+        CHECKOUT: str(PROJECT),
+        "PATH": _path([VIRTUAL_ENVIRONMENT / "bin"], environment),
+        "VIRTUAL_ENV": str(VIRTUAL_ENVIRONMENT),
+    }
+    if address := docker_engine.address(environment):
+        result["DOCKER_HOST"] = address
+    return result
+
+
 def variables(cli: PulumiCli, home: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """The variables to set on top of the user's own environment (see ``users_own``)."""
     result = {
-        CHECKOUT: str(PROJECT),
-        "PATH": _path(cli, environment.get("PATH", os.defpath)),
-        "VIRTUAL_ENV": str(VIRTUAL_ENVIRONMENT),
+        **variables_without_pulumi(environment),
+        "PATH": _path([VIRTUAL_ENVIRONMENT / "bin", cli.folder], environment),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         # Resources with delete hooks refuse a destroy that does not run the program.
         "PULUMI_RUN_PROGRAM": "true",
@@ -80,8 +91,6 @@ def variables(cli: PulumiCli, home: Path, environment: Mapping[str, str]) -> dic
         result["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
         if "PULUMI_CONFIG_PASSPHRASE" not in environment and not environment.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
             result["PULUMI_CONFIG_PASSPHRASE_FILE"] = _passphrase(state)
-    if address := docker_engine.address(environment):
-        result["DOCKER_HOST"] = address
     return result
 
 
@@ -106,6 +115,7 @@ def _passphrase(state: Path) -> str:
     return str(state / "passphrase")
 
 
-def _path(cli: PulumiCli, path: str) -> str:
-    first = [str(VIRTUAL_ENVIRONMENT / "bin"), str(cli.folder)]
-    return os.pathsep.join([*first, *(entry for entry in path.split(os.pathsep) if entry not in first)])
+def _path(folders: Sequence[Path], environment: Mapping[str, str]) -> str:
+    first = [*map(str, folders)]
+    users = environment.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join([*first, *(entry for entry in users if entry not in first)])

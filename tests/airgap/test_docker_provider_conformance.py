@@ -97,7 +97,7 @@ def test_everything_the_project_uses_survives_a_round_trip(
         "attachable": True,
         "labels": [{"label": "b", "value": "2"}, {"label": "a", "value": "1"}],
         "options": {"com.docker.network.bridge.enable_icc": "true"},
-        "ipamConfigs": [{"subnet": "10.213.77.0/24", "gateway": "10.213.77.1"}],
+        "ipamConfigs": [{"subnet": "10.215.77.0/24", "gateway": "10.215.77.1"}],
     }
     volume_inputs = {"name": prefix, "driver": "local", "labels": [{"label": "a", "value": "1"}]}
     inputs = sleeper(
@@ -122,7 +122,7 @@ def test_everything_the_project_uses_survives_a_round_trip(
         ],
         tmpfs={"/run": "rw,noexec,size=1m"},
         networkMode="bridge",
-        networksAdvanced=[{"name": prefix, "aliases": ["redis", "cache"], "ipv4Address": "10.213.77.10"}],
+        networksAdvanced=[{"name": prefix, "aliases": ["redis", "cache"], "ipv4Address": "10.215.77.10"}],
         ports=[{"internal": 6380}, {"internal": 6379, "external": 16398, "ip": "127.0.0.1"}],
         uploads=[{"file": "/etc/p/b", "content": "b"}, {"file": "/etc/p/a", "content": "a", "permissions": "0440"}],
         healthcheck={**HEALTHCHECK, "startPeriod": "1m30s"},
@@ -699,6 +699,7 @@ docker.Container(
     assert not [text for text in printed if canary in text]
 
 
+@pytest.mark.long
 @pytest.mark.pulumi
 def test_a_container_that_did_not_come_up_is_replaced_by_the_next_up(
     project: PulumiProject, engine: docker.DockerClient, prefix: str
@@ -723,6 +724,7 @@ docker.Container(
     assert project.planned_operations() == {}
 
 
+@pytest.mark.long
 @pytest.mark.pulumi
 def test_a_changed_label_of_a_volume_or_network_replaces_it_and_its_container(
     project: PulumiProject, engine: docker.DockerClient, prefix: str
@@ -748,6 +750,7 @@ docker.Container(
     assert project.planned_operations() == {}
 
 
+@pytest.mark.long
 @pytest.mark.pulumi
 def test_drift_is_found_by_a_refresh(project: PulumiProject, engine: docker.DockerClient, prefix: str) -> None:
     project.program(f"""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.docker.conftest import MakeStack
 from tests.docker.stack import Live, PulumiStack
-from tests.docker.test_failures import assert_nothing_to_do
+from tests.docker.test_failures import assert_no_changes, assert_nothing_to_do
 from tests.docker.writer import Writer
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
@@ -43,7 +43,7 @@ def test_replicas_and_sentinels_come_and_go(make_stack: MakeStack) -> None:
         name for name in stack.left_on_the_engine() if "redis-3" in name or "redis-2" in name or "sentinel-3" in name
     ]
     assert names == []
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
 
 def test_live_settings_are_changed_without_a_restart(stack: PulumiStack) -> None:
@@ -76,13 +76,13 @@ def test_live_settings_are_changed_without_a_restart(stack: PulumiStack) -> None
     client.set("app:key", "value")
     with pytest.raises(Exception, match=r"NOPERM|No permissions"):
         client.set("other:key", "value")
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
     # And it stays so when a node starts again.
     replica = live.replica_names()[0]
     live.container(replica).restart()
     live.wait_until_healthy()
     assert live.node_client(replica).config_get("save")["save"] == "1800 5"
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
 
 def test_a_restart_goes_one_node_at_a_time_and_loses_no_write(stack: PulumiStack) -> None:
@@ -102,7 +102,7 @@ def test_a_restart_goes_one_node_at_a_time_and_loses_no_write(stack: PulumiStack
     assert live.primary.name != former
     for member in live.deployment.target.nodes:
         assert live.node_client(member.name).config_get("databases")["databases"] == "20"
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
 
 class Watcher:

@@ -9,7 +9,7 @@ import pytest
 from tests.docker.cluster_load import ClusterLoad
 from tests.docker.conftest import MakeStack
 from tests.docker.stack import LiveCluster, PulumiStack
-from tests.docker.test_failures import assert_nothing_to_do
+from tests.docker.test_failures import assert_no_changes, assert_nothing_to_do
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
 
@@ -56,7 +56,7 @@ def test_shards_and_replicas_come_and_go_under_load(make_stack: MakeStack) -> No
     stays = ("-0", "-0-data", "-0-config", "-0-files")
     left = [name for name in stack.left_on_the_engine() if "-backup" not in name and not name.endswith(stays)]
     assert left == [f"network {stack.deployment_name}"]
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
 
 @pytest.mark.long

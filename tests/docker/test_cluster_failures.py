@@ -126,6 +126,7 @@ def test_data_volumes_outlive_destroy_and_are_found_again(make_stack: MakeStack)
     assert_nothing_to_do(stack)
 
 
+@pytest.mark.long
 def test_a_replica_and_a_primary_that_lost_their_data_get_it_from_each_other(make_stack: MakeStack) -> None:
     stack = make_stack(topology="cluster")
     stack.up()

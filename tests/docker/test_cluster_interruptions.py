@@ -6,7 +6,7 @@ import pytest
 
 from tests.docker.cluster_load import ClusterLoad
 from tests.docker.conftest import MakeStack
-from tests.docker.test_failures import assert_nothing_to_do
+from tests.docker.test_failures import assert_no_changes, assert_nothing_to_do
 from tests.docker.test_interruptions import now_and_then
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
@@ -44,7 +44,7 @@ def test_killed_while_slots_move(make_stack: MakeStack, shards: int) -> None:
     assert load.errors == []
     assert load.lost(live.client()) == []
     assert live.client().mget_nonatomic(list(values)) == list(values.values())
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
 
 @pytest.mark.long

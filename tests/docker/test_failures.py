@@ -22,6 +22,13 @@ def assert_nothing_to_do(stack: PulumiStack) -> None:
     assert stack.roles() == before
 
 
+def assert_no_changes(stack: PulumiStack) -> None:
+    """Preview finds nothing, nor anything that a refresh would find: the quick form of `assert_nothing_to_do`."""
+    before = stack.roles()
+    assert stack.preview("--refresh", "--expect-no-changes").changed == {}
+    assert stack.roles() == before
+
+
 def test_killed_primary_is_replaced_and_comes_back_as_a_replica(stack: PulumiStack) -> None:
     live = stack.live()
     former = live.primary.name
@@ -108,6 +115,7 @@ def test_removed_replica_is_brought_back_alone(stack: PulumiStack) -> None:
     assert_nothing_to_do(stack)
 
 
+@pytest.mark.long
 def test_wiped_replica_resyncs_and_empties_nobody(stack: PulumiStack) -> None:
     live = stack.live()
     client = live.client()

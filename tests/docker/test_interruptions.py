@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.docker.conftest import MakeStack
-from tests.docker.test_failures import assert_nothing_to_do
+from tests.docker.test_failures import assert_no_changes, assert_nothing_to_do
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
 
@@ -42,7 +42,7 @@ def test_killed_while_deploying(make_stack: MakeStack, moment: str) -> None:
     live.wait_until_healthy()
     live.assert_no_stale_entries()
     live.client().set("key", "value")
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
 
 @pytest.mark.parametrize("moment", ["pauses writes", "cache-redis-0 creating replacement", "cache-redis-1 deleting"])

@@ -14,7 +14,7 @@ from cryptography import x509
 
 from tests.docker.conftest import MakeStack
 from tests.docker.stack import Live, PulumiStack
-from tests.docker.test_failures import assert_nothing_to_do
+from tests.docker.test_failures import assert_no_changes, assert_nothing_to_do
 
 pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
 
@@ -55,7 +55,7 @@ def test_command_line_and_example(stack: PulumiStack, tmp_path: Path) -> None:
     assert run_example(stack, tmp_path) == "world"
     assert stack.ops("cli", "--", "GET", "greeting").text.strip() == "hello"
     live.wait_until_healthy()
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
     live.container("cache-redis-0").kill()
     shown = stack.ops("status")
@@ -99,7 +99,7 @@ def test_new_certificates_reach_redis_without_a_restart(stack: PulumiStack) -> N
         assert lifetime.days == 200
         if "redis" in name:
             assert live.started()[name] == at[name], "a Redis node was restarted"
-    assert_nothing_to_do(stack)
+    assert_no_changes(stack)
 
 
 @pytest.mark.long

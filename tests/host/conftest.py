@@ -28,7 +28,7 @@ def _nothing_left_of_a_killed_run() -> None:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Containers]:
-    """A formed deployment for tests that leave it as it is, or healed; not for longer: its health checks take time."""
+    """A formed deployment for tests that leave it as it is, or healed."""
     with Containers() as containers:
         containers.start_anew()
         yield containers

@@ -177,7 +177,7 @@ def test_a_node_that_waits_is_alive(cluster: ClusterContainers, values: dict[str
     cluster.lose_data(lost)
     cluster.start(lost)
     wait_until(lambda: waits(cluster, lost), "it waits")
-    wait_until(lambda: cluster.container(lost).attrs["State"]["Health"]["Status"] == "healthy", "healthy")
+    wait_until(lambda: cluster.health(lost) == "healthy", "healthy")
     with pytest.raises(ANSWERS_LATER):
         cluster.ask(lost, "PING")
     cluster.start(heir)

@@ -17,6 +17,7 @@ from tests.host.containers import Server, wait_until, wait_until_each
 def cluster() -> Iterator[ClusterContainers]:
     """A formed cluster; tests leave it as it is, or healed."""
     with ClusterContainers() as containers:
+        containers.health_check_seconds = 1
         containers.start_all()
         wait_until_each(containers.servers, containers.itself, "started")
         for server in containers.servers:  # before formation: alone, and with no slot
@@ -35,10 +36,7 @@ def test_a_started_node_is_formed_by_formation_alone(cluster: ClusterContainers)
 
 
 def test_a_node_is_healthy(cluster: ClusterContainers) -> None:
-    def health(server: Server) -> str:
-        return str(cluster.container(server).attrs["State"]["Health"]["Status"])
-
-    wait_until_each(cluster.servers, lambda server: health(server) == "healthy", "healthy")
+    wait_until_each(cluster.servers, lambda server: cluster.health(server) == "healthy", "healthy")
 
 
 def test_the_loop_ends_when_its_work_is_done(cluster: ClusterContainers) -> None:

@@ -109,9 +109,9 @@ def test_a_wiped_former_primary_never_empties_the_others(formed: Containers, val
 
 
 # Six nodes in the order of their start: 0 to 2 are Redis, 3 to 5 Sentinels.
-ORDERS = ["012345", "543210", "345120"]
+ORDERS = ["012345", "543210"]
 _DICE = random.Random(1)
-SHUFFLED = ["".join(_DICE.sample("012345", 6)) for _ in range(4)]
+SHUFFLED = ["345120", *("".join(_DICE.sample("012345", 6)) for _ in range(4))]
 
 
 @pytest.fixture(scope="module")

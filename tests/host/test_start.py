@@ -32,13 +32,11 @@ def test_every_node_starts_unformed_and_unproven(make: MakeContainers) -> None:
         assert containers.ask(server, "SENTINEL", "MASTERS") == []
 
 
-def test_an_unformed_node_is_alive_for_its_health_check(make: MakeContainers) -> None:
-    containers = make()
-
-    def health(server: Server) -> str:
-        return str(containers.container(server).attrs["State"]["Health"]["Status"])
-
-    wait_until_each(containers.servers, lambda server: health(server) == "healthy", "healthy")
+def test_an_unformed_node_is_alive_for_its_health_check() -> None:
+    with Containers() as containers:
+        containers.health_check_seconds = 1
+        containers.start_all()
+        wait_until_each(containers.servers, lambda server: containers.health(server) == "healthy", "healthy")
 
 
 def test_a_server_that_does_not_answer_is_not_healthy(formed: Containers) -> None:

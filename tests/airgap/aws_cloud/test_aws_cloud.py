@@ -275,7 +275,9 @@ def test_start_of_one_that_runs_changes_nothing(is_ours: bool) -> None:
 def test_what_a_killed_launcher_left_is_removed_by_the_next(is_ours: bool) -> None:
     if not is_ours:
         pytest.skip("the look-alike of AWS was running before the tests")
-    lost = Account(f"aws-test-{uuid.uuid4().hex[:8]}")
+    lost = Account(
+        f"aws-test-{uuid.uuid4().hex[:8]}", network="10.214"
+    )  # the other tests' account is there until the end
     volume = lost.ec2.create_volume(Size=1, AvailabilityZone=ZONES[0])["VolumeId"]
     lost.ec2.attach_volume(VolumeId=volume, InstanceId=lost.instances[0], Device="/dev/sdf")
     assert volumes.exists(volume)

@@ -57,6 +57,23 @@ def test_commands_get_no_input() -> None:
     run("read line && exit 1; exit 0")
 
 
+def test_a_wait_is_shown_and_ends(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "SILENCE_SECONDS", 0)
+    answers = iter([False, False, True])
+
+    Lane("test").wait_until(lambda: next(answers), "waiting for another")
+
+    assert capsys.readouterr().err == "[test] ... still waiting for another (0 s)\n" * 2
+
+
+def test_a_failure_ends_the_others_waits() -> None:
+    def fail(_lane: Lane) -> None:
+        raise Problem("no engine")
+
+    with pytest.raises(Problem, match="no engine"):
+        run_side_by_side({Lane("a"): fail, Lane("b"): lambda lane: lane.wait_until(lambda: False, "waiting")})
+
+
 def test_first_failure_stops_the_other_lanes(tmp_path: Path) -> None:
     child = tmp_path / "child"
 
