@@ -106,8 +106,13 @@ class Manifest:
         return sum(shard.keys for shard in self.shards)
 
     @property
+    def plain_bytes(self) -> int:
+        """Of all pieces, before they were sealed."""
+        return sum(piece.plain_bytes for shard in self.shards for piece in pieces_of(shard))
+
+    @property
     def stored_bytes(self) -> int:
-        """Of all pieces."""
+        """Of all pieces, as they are stored."""
         return sum(piece.stored_bytes for shard in self.shards for piece in pieces_of(shard))
 
     def to_json(self) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from components.backups import s3_store
+from components.backups.catalog import Catalog
 from components.backups.errors import AlreadyThere, StoreError
 from components.backups.s3_store import S3Store, part_bytes
 from components.backups.store import Store
@@ -133,6 +134,19 @@ def test_put_replaces_unless_told_otherwise(store: Store) -> None:
     with pytest.raises(AlreadyThere, match=r"s3://backups/kept/here at 127\.0\.0\.1:\d+ has a/b already"):
         store.put("a/b", b"3", only_if_absent=True)
     assert store.get("a/b") == b"2"
+
+
+def test_claims(store: Store) -> None:
+    catalog = Catalog(store, "cache")
+    tick = "2026-11-26T03-00-00Z"
+    claim = catalog.claim(tick, "host-1", 60, now=1000)
+    assert claim is not None
+    assert catalog.claim(tick, "host-2", 60, now=1001) is None
+    assert claim.renew(60, now=1030)
+    second = catalog.claim(tick, "host-2", 60, now=1090)
+    assert second is not None
+    assert second.number == 2
+    assert not claim.is_held(1031)
 
 
 def test_entries_in_pages(client: Any, moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
