@@ -178,16 +178,13 @@ def schedule_problem(schedule: str) -> str | None:
     """Say in one line what is wrong with a cron expression, or None when backups can be due by it."""
     if schedule == DEFAULT_SCHEDULE:
         return None
-    from croniter import CroniterError, croniter
+    from .backups.schedule import validate
 
-    if len(schedule.split()) == 5:
-        try:
-            croniter(schedule, datetime(2026, 1, 1)).get_next(datetime)
-        except (CroniterError, ValueError):
-            pass
-        else:
-            return None
-    return f"'{schedule}' is not a time in cron's five fields such as '{DEFAULT_SCHEDULE}' (every day at 3:00 UTC)"
+    try:
+        validate(schedule)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _is_backup(text: str) -> bool:

@@ -183,7 +183,7 @@ def redis_acl_rules(settings: NodeSettings) -> dict[str, str]:
             "+cluster|info +cluster|nodes +cluster|slots +cluster|shards +cluster|myid +lastsave +command +hello "
         ),
         "backup": "+ping +psync +sync +replconf +bgsave +lastsave +info +role +dbsize +cluster|nodes +client|setname "
-        "+client|setinfo",
+        "+client|setinfo +acl|list",
         "admin": f"~* &* +@all {_DENIED_TO_ALL}",
         "host": "+ping +info +replicaof +config|set +config|rewrite",
     }

@@ -202,9 +202,7 @@ class Cluster:
             port=self.nodes[0].port,
             username=user,
             password=PASSWORDS[user],
-            decode_responses=True,
-            **self.nodes[0].tls(),
-            **options,
+            **{"decode_responses": True, **self.nodes[0].tls(), **options},
         )
 
     def check(self) -> str:

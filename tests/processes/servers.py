@@ -121,11 +121,9 @@ class Process:
             port=self.port,
             username=user,
             password=PASSWORDS[user],
-            decode_responses=True,
             protocol=2,
             socket_timeout=5,
-            **self.tls(),
-            **options,
+            **{"decode_responses": True, **self.tls(), **options},
         )
 
     def tls(self) -> dict[str, Any]:

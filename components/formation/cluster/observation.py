@@ -223,6 +223,11 @@ def fresh(member: Member) -> NodeView:
     )
 
 
+def read_cluster_nodes(text: str) -> Known:
+    """What an answer to CLUSTER NODES says."""
+    return _Reading().read(text)
+
+
 def count_slots(ranges: Ranges) -> int:
     """How many slots there are in `ranges`."""
     return sum(last - first + 1 for first, last in ranges)
@@ -250,7 +255,7 @@ class _Reading:
         self._nodes: dict[tuple[str, ...], KnownNode] = {}
         self._knowledge: dict[tuple[tuple[str, ...], ...], Knowledge] = {}
 
-    def read(self, text: str) -> _Known:
+    def read(self, text: str) -> Known:
         """`text` is the answer to CLUSTER NODES (redis.io, "CLUSTER NODES": the format of a line)."""
         keys: list[tuple[str, ...]] = []
         unconnected: list[str] = []
@@ -273,7 +278,7 @@ class _Reading:
         if knowledge is None:
             # Two threads at once may both come here: the first one's stays.
             knowledge = self._knowledge.setdefault(whole, Knowledge({key[0]: self._node(key) for key in keys}))
-        return _Known(knowledge, itself[0], _open_slots(itself[1:]), frozenset(unconnected), _own_ip(text))
+        return Known(knowledge, itself[0], _open_slots(itself[1:]), frozenset(unconnected), _own_ip(text))
 
     def _node(self, key: tuple[str, ...]) -> KnownNode:
         node = self._nodes.get(key)
@@ -293,7 +298,9 @@ class _Reading:
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
+    """What one answer to CLUSTER NODES says: of all nodes, and of the one that gave it."""
+
     knowledge: Knowledge
     node_id: str
     open_slots: tuple[OpenSlot, ...]

@@ -1,0 +1,298 @@
+"""Finds out what there is to copy: for each shard its primary, and the node that a copy is best taken from.
+
+Read with what user ``backup`` may do (INFO, CLUSTER NODES; of Sentinels who the primary is), at each member's own word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import redis
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from ..formation.cluster.observation import OpenSlot, Ranges, read_cluster_nodes
+from ..formation.cluster.slots import SLOT_COUNT, format_slots
+from ..formation.connection import Connections, in_parallel, reason, without_errors
+from ..formation.members import Access, Address, Member
+from ..topologies import CLUSTER, topology_of
+from .errors import SourceError
+
+THE_SHARD = "redis"
+"""What the one shard of a replicated deployment is called."""
+_LOOK_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Source:
+    """A shard to copy.
+
+    Attributes:
+        shard: its name.
+        primary: who has its slots.
+        copies: whom to copy from, best first: replicas in sync, the primary only when it is alone.
+        offset: of the primary's replication stream when it was asked.
+        slots: that the primary has; empty unless in a cluster.
+        importing: slots of which keys are arriving.
+        giving_to: names of the shards that its slots are on their way to.
+        databases: numbers of the databases that have keys.
+    """
+
+    shard: str
+    primary: Member
+    copies: tuple[Member, ...]
+    offset: int
+    slots: Ranges = ()
+    importing: tuple[int, ...] = ()
+    giving_to: frozenset[str] = frozenset()
+    databases: tuple[int, ...] = ()
+
+    @property
+    def ownership(self) -> tuple[Any, ...]:
+        """What must not change while the moment is chosen that a backup of all shards is of."""
+        return self.shard, self.primary, self.slots, self.importing, self.giving_to
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Every shard, and what serves them: ``server`` is ``redis`` or ``valkey``."""
+
+    sources: tuple[Source, ...]
+    server: str
+    version: str
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one node says of itself."""
+
+    member: Member
+    info: Mapping[str, Any]
+    nodes: str = ""
+
+    @property
+    def is_primary(self) -> bool:
+        return bool(self.info["role"] == "master")
+
+    @property
+    def offset(self) -> int:
+        return int(self.info["master_repl_offset"])
+
+
+def survey(record: Mapping[str, Any], access: Access, *, primaries_too: bool = False) -> Survey:
+    """Look once.
+
+    ``record``: the deployment's topology record; members are reached where they are announced. ``primaries_too``: a
+    primary is copied from when it has replicas, but none of them is in sync.
+
+    Raises SourceError naming the shard or the slots that cannot be copied now.
+    """
+    with Connections(access) as connections:
+        if topology_of(record) == CLUSTER:
+            return _of_cluster(connections, record, primaries_too)
+        return _of_replication(connections, record, primaries_too)
+
+
+def settled_survey(record: Mapping[str, Any], access: Access, seconds: float) -> Survey:
+    """The same, waiting so long for a failover or a restart to end. Raises SourceError.
+
+    A replica that does not get in sync in this time is no reason to have no backup: its primary is copied from then.
+    """
+    again = Retrying(
+        retry=retry_if_exception_type(SourceError), stop=stop_after_delay(seconds), wait=wait_fixed(_LOOK_AGAIN_SECONDS)
+    )
+    try:
+        return again(survey, record, access)
+    except RetryError:
+        return survey(record, access, primaries_too=True)
+
+
+def members_of(record: Mapping[str, Any]) -> list[Member]:
+    """The Redis nodes of a record, reached where they are announced."""
+    listed = [*record.get("nodes", ()), *(member for shard in record.get("shards", ()) for member in shard["members"])]
+    return [_inside(Member.from_dict(each)) for each in listed]
+
+
+def _inside(member: Member) -> Member:
+    return replace(member, reach=member.announced)
+
+
+# --- replicated ------------------------------------------------------------------------------------------------------
+
+
+def _of_replication(connections: Connections, record: Mapping[str, Any], primaries_too: bool) -> Survey:
+    members = members_of(record)
+    answers, silent = _answers(connections, members, with_nodes=False)
+    primary = _primary_of(connections, record, [answer for answer in answers if answer.is_primary], silent)
+    source = Source(
+        THE_SHARD,
+        primary.member,
+        _copies(primary, answers, primaries_too),
+        primary.offset,
+        databases=_databases(primary.info),
+    )
+    return Survey((source,), *_server(primary.info))
+
+
+def _primary_of(
+    connections: Connections, record: Mapping[str, Any], primaries: Sequence[_Answer], silent: Sequence[str]
+) -> _Answer:
+    """The one that Sentinels name: a former primary that was cut off says that it is one, too."""
+    name = record["sentinel"]["master_name"]
+    named: dict[Address, int] = {}
+    sentinels = [_inside(Member.from_dict(each)) for each in record["sentinels"]]
+
+    def ask(sentinel: Member) -> Address | None:
+        try:
+            found = connections.ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+        except redis.RedisError:
+            return None
+        return Address(str(found[0]), int(found[1])) if found else None
+
+    for address in in_parallel(sentinels, ask).values():
+        if address is not None:
+            named[address] = named.get(address, 0) + 1
+    for answer in primaries:
+        if named.get(answer.member.announced, 0) > len(sentinels) // 2:
+            return answer
+    raise SourceError(
+        f"no node is the primary that most of the Sentinels of {name} name; "
+        + (f"these do not answer: {'; '.join(silent)}" if silent else "a failover may be under way")
+    )
+
+
+# --- cluster ---------------------------------------------------------------------------------------------------------
+
+
+def _of_cluster(connections: Connections, record: Mapping[str, Any], primaries_too: bool) -> Survey:
+    shard_of = {
+        str(member["name"]): str(shard["name"]) for shard in record["shards"] for member in shard["members"]
+    }  # fmt: skip
+    members = members_of(record)
+    answers, silent = _answers(connections, members, with_nodes=True)
+    views = {answer.member: read_cluster_nodes(answer.nodes) for answer in answers}
+    # A shard that is on its way out is not in the record any more, but the others know where it is.
+    announced = {member.announced for member in members}
+    known = {node.address for view in views.values() for node in view.knowledge.nodes.values() if node.slots}
+    strangers = [Member(f"node at {address}", address, address) for address in sorted(known - announced)]
+    more, silent_strangers = _answers(connections, strangers, with_nodes=True)
+    views |= {answer.member: read_cluster_nodes(answer.nodes) for answer in more}
+    silent = [*silent, *silent_strangers]
+    every = [*answers, *more]
+    owners = {
+        answer.member: view.knowledge.nodes[view.node_id]
+        for answer in every
+        if (view := views[answer.member]).knowledge.nodes[view.node_id].slots and answer.is_primary
+    }
+    _check_coverage({member.name: node.slots for member, node in owners.items()}, silent)
+    ids = {node.node_id: member for member, node in owners.items()}
+    by_id = {views[answer.member].node_id: answer for answer in every}
+
+    def shard(member: Member) -> str:
+        return shard_of.get(member.name) or f"shard-at-{member.announced.host}-{member.announced.port}"
+
+    sources = []
+    for answer in every:
+        if answer.member not in owners:
+            # One that owns nothing yet may hold the first keys that are arriving.
+            if answer.is_primary and any(not each.migrating for each in views[answer.member].open_slots):
+                owners[answer.member] = views[answer.member].knowledge.nodes[views[answer.member].node_id]
+                ids[owners[answer.member].node_id] = answer.member
+            else:
+                continue
+    for member, node in owners.items():
+        answer = by_id[node.node_id]
+        open_slots: Sequence[OpenSlot] = views[member].open_slots
+        replicas = [
+            other
+            for other in every
+            if views[other.member].knowledge.nodes[views[other.member].node_id].primary_id == node.node_id
+        ]
+        sources.append(
+            Source(
+                shard(member),
+                member,
+                _copies(answer, replicas, primaries_too),
+                answer.offset,
+                node.slots,
+                tuple(each.slot for each in open_slots if not each.migrating),
+                frozenset(
+                    shard(ids[each.other_id]) if each.other_id in ids else each.other_id
+                    for each in open_slots
+                    if each.migrating
+                ),
+                _databases(answer.info),
+            )
+        )
+    doubled = {source.shard for source in sources if sum(each.shard == source.shard for each in sources) > 1}
+    if doubled:
+        raise SourceError(f"{', '.join(sorted(doubled))}: two nodes of it have slots; a failover may be under way")
+    return Survey(tuple(sorted(sources, key=lambda each: each.shard)), *_server(every[0].info))
+
+
+def _check_coverage(slots: Mapping[str, Ranges], silent: Sequence[str]) -> None:
+    claims = bytearray(SLOT_COUNT)
+    for ranges in slots.values():
+        for first, last in ranges:
+            for slot in range(first, last + 1):
+                claims[slot] += 1
+    missing = [slot for slot in range(SLOT_COUNT) if not claims[slot]]
+    if missing:
+        why = f"; these do not answer: {'; '.join(silent)}" if silent else ""
+        raise SourceError(f"slots {format_slots(missing)} have no primary that answers{why}")
+    twice = [slot for slot in range(SLOT_COUNT) if claims[slot] > 1]
+    if twice:
+        raise SourceError(f"slots {format_slots(twice)} are claimed by two nodes; a failover may be under way")
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _answers(
+    connections: Connections, members: Sequence[Member], *, with_nodes: bool
+) -> tuple[list[_Answer], list[str]]:
+    """What the members say, and of those that do not, why."""
+
+    def ask(member: Member) -> _Answer | str:
+        commands: list[tuple[str | int, ...]] = [("INFO",), *([("CLUSTER", "NODES")] if with_nodes else [])]
+        try:
+            info, *nodes = without_errors(connections.ask_all(member, *commands))
+        except redis.RedisError as error:
+            return f"{member.name} ({reason(error)})"
+        if info.get("loading"):
+            return f"{member.name} (it is loading)"
+        return _Answer(member, info, str(nodes[0]) if nodes else "")
+
+    found = in_parallel(members, ask)
+    answers = [each for member in members if isinstance(each := found[member], _Answer)]
+    return answers, [each for member in members if isinstance(each := found[member], str)]
+
+
+def _copies(primary: _Answer, answers: Sequence[_Answer], primaries_too: bool) -> tuple[Member, ...]:
+    """Replicas in sync, the one that has most first; the primary when no replica of it answers.
+
+    Raises SourceError when replicas answer, but none is in sync.
+    """
+    in_sync = [
+        answer
+        for answer in answers
+        if not answer.is_primary
+        and answer.info.get("master_link_status") == "up"
+        and answer.info.get("master_replid") == primary.info.get("master_replid")
+        and not int(answer.info.get("master_sync_in_progress", 0))
+    ]
+    if in_sync:
+        return tuple(answer.member for answer in sorted(in_sync, key=lambda each: -each.offset))
+    if not primaries_too and any(not answer.is_primary for answer in answers):
+        raise SourceError(f"{primary.member.name}: none of its replicas is in sync")
+    return (primary.member,)
+
+
+def _databases(info: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(sorted(int(name.removeprefix("db")) for name in info if name.startswith("db") and name[2:].isdigit()))
+
+
+def _server(info: Mapping[str, Any]) -> tuple[str, str]:
+    name = str(info.get("server_name", "redis"))
+    return name, str(info.get("valkey_version" if name == "valkey" else "redis_version", ""))
