@@ -91,6 +91,37 @@ def costs(stack: Annotated[str, typer.Option("--stack", "-s", help="Stack on AWS
     typer.echo(table([stack]), nl=False)
 
 
+backup = typer.Typer(no_args_is_help=True, help="Take, prove and list backups.")
+app.add_typer(backup, name="backup")
+
+
+@backup.command("take")
+def backup_take(stack: Stack = None) -> None:
+    """Take a backup now, beside the scheduled ones, and prove it where the settings say so."""
+    from .backup import take_backup
+
+    take_backup(Deployment.load(stack), console)
+
+
+@backup.command("prove")
+def backup_prove(
+    name: Annotated[Optional[str], typer.Argument(help="A backup; the newest one if left out.")] = None,  # noqa: UP045
+    stack: Stack = None,
+) -> None:
+    """Load a backup in a server of its own and count what it has."""
+    from .backup import prove_backup
+
+    prove_backup(Deployment.load(stack), name, console)
+
+
+@backup.command("list")
+def backup_list(stack: Stack = None) -> None:
+    """Show every backup and what it is good for."""
+    from .backup import list_backups
+
+    list_backups(Deployment.load(stack), console)
+
+
 def main() -> None:
     """Run the command line; an expected failure is one clear line and exit code 1."""
     try:

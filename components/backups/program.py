@@ -39,6 +39,7 @@ def serve(configuration: Path, stop: threading.Event) -> int:
     """Take backups when they are due, until ``stop`` is set; the age of the heartbeat file says that it still does."""
     service = Service.load(configuration)
     heartbeat = Path(json.loads(configuration.read_text())["heartbeat"])
+    heartbeat.touch()
     threading.Thread(target=_beat, args=(heartbeat, stop), daemon=True).start()
     while not stop.is_set():
         try:
@@ -58,7 +59,7 @@ def run(configuration: Path) -> int:
         print(json.dumps(values), file=channel, flush=True)
 
     try:
-        result = _carried_out(Service.load(configuration), request["operation"], lambda line: say({"line": line}))
+        result = _carried_out(Service.load(configuration), request, lambda line: say({"line": line}))
         answer = answers.of_result(result)
     except BackupError as error:
         answer = answers.of_error(FormationError(str(error)))
@@ -66,11 +67,13 @@ def run(configuration: Path) -> int:
     return 0
 
 
-def _carried_out(service: Service, operation: str, progress: Progress) -> Any:
-    match operation:
+def _carried_out(service: Service, request: Mapping[str, Any], progress: Progress) -> Any:
+    match request["operation"]:
         case "take":
             manifest = service.run(name_of(datetime.now(UTC)), progress)
             return None if manifest is None else manifest.backup
+        case "prove":
+            return service.prove(request["arguments"]["backup"], progress)
         case "list":
             return [
                 {
@@ -83,13 +86,12 @@ def _carried_out(service: Service, operation: str, progress: Progress) -> Any:
                 }
                 for each in service.catalog.backups()
             ]
-    raise BackupError(f"there is no operation {operation}")
+    raise BackupError(f"there is no operation {request['operation']}")
 
 
 def _beat(heartbeat: Path, stop: threading.Event) -> None:
-    while not stop.is_set():
+    while not stop.wait(_BEAT_SECONDS):
         heartbeat.touch()
-        stop.wait(_BEAT_SECONDS)
 
 
 def _log(line: str) -> None:

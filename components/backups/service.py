@@ -19,6 +19,7 @@ from .claims import Claim
 from .errors import BackupError
 from .manifest import Manifest
 from .names import name_of
+from .prove import prove
 from .retention import Retention
 from .schedule import due_at
 from .stores import store_of
@@ -40,6 +41,8 @@ class Service:
     catalog: Catalog
     schedule: str
     retention: Retention
+    proof: bool
+    scratch: Path
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -59,6 +62,8 @@ class Service:
             catalog=Catalog(store_of(_store(settings, secret)), deployment),
             schedule=settings["schedule"],
             retention=Retention(**settings["retention"]),
+            proof=settings["proof"],
+            scratch=Path(settings["scratch"]),
         )
 
     def run_if_due(self, progress: Progress, now: datetime | None = None) -> Manifest | None:
@@ -83,12 +88,32 @@ class Service:
             try:
                 manifest = take(self.order, self.catalog, backup, claim.number, progress)
                 self.catalog.put_status(self.catalog.status().after_backup(manifest))
+                if self.proof:
+                    self._prove(manifest, progress)
                 self._tidy(progress)
             except BackupError as error:
                 self._note(str(error))
                 raise
         progress(f"{backup} is stored: {manifest.keys} keys, {manifest.stored_bytes} bytes")
         return manifest
+
+    def prove(self, backup: str | None, progress: Progress) -> str:
+        """Prove a backup, or the newest good one; its name. Raises BackupError, which the status tells, too."""
+        found = self.catalog.latest() if backup is None else self.catalog.backup(backup)
+        if found is None or found.manifest is None:
+            raise BackupError(f"{backup or 'a backup'} is not there to be proven; see `python -m ops backup list`")
+        try:
+            self._prove(found.manifest, progress)
+        except BackupError as error:
+            self._note(str(error))
+            raise
+        return found.name
+
+    def _prove(self, manifest: Manifest, progress: Progress) -> None:
+        started = time.monotonic()
+        prove(self.catalog, manifest, self.order.key, self.scratch, progress)
+        seconds = time.monotonic() - started
+        self.catalog.put_status(self.catalog.status().after_proof(manifest.backup, now=time.time(), seconds=seconds))
 
     def _tidy(self, progress: Progress) -> None:
         for name in self.catalog.delete_what_need_not_be_kept(self.retention, datetime.now(UTC)):

@@ -5,12 +5,12 @@ Read with what user ``backup`` may do (INFO, CLUSTER NODES; of Sentinels who the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ..formation.cluster.observation import OpenSlot, Ranges, read_cluster_nodes
 from ..formation.cluster.slots import SLOT_COUNT, format_slots
@@ -99,13 +99,13 @@ def settled_survey(record: Mapping[str, Any], access: Access, seconds: float) ->
 
     A replica that does not get in sync in this time is no reason to have no backup: its primary is copied from then.
     """
-    again = Retrying(
-        retry=retry_if_exception_type(SourceError), stop=stop_after_delay(seconds), wait=wait_fixed(_LOOK_AGAIN_SECONDS)
-    )
-    try:
-        return again(survey, record, access)
-    except RetryError:
-        return survey(record, access, primaries_too=True)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            return survey(record, access)
+        except SourceError:
+            time.sleep(_LOOK_AGAIN_SECONDS)
+    return survey(record, access, primaries_too=True)
 
 
 def members_of(record: Mapping[str, Any]) -> list[Member]:

@@ -168,9 +168,10 @@ class PulumiStack:
 
     def ops(self, *arguments: str) -> Outcome:
         """Run the operator's command line on this stack."""
-        command, *rest = arguments
+        words = 2 if arguments[0] == "backup" else 1
+        command, rest = arguments[:words], arguments[words:]
         answer = subprocess.run(
-            [sys.executable, "-m", "ops", command, "--stack", self.name, *rest],
+            [sys.executable, "-m", "ops", *command, "--stack", self.name, *rest],
             cwd=self.folder,
             env={**self._environment, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,

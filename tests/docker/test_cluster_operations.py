@@ -113,13 +113,22 @@ def test_another_port_is_refused_before_a_node_is_touched(shared_cluster: Pulumi
     assert live.started() == before
 
 
-def test_backups_are_made_ready_beside_the_nodes(shared_cluster: PulumiStack) -> None:
+def test_backups_are_taken_and_proven_beside_the_nodes(shared_cluster: PulumiStack) -> None:
     container = backup_container(shared_cluster)
     assert container.exec_run("id -u").output == b"999\n"
     assert container.exec_run("touch /backups/x /data/x").exit_code == 0
     assert container.exec_run("rm /backups/x /data/x").exit_code == 0
     assert container.exec_run("touch /etc/redis-production/x /usr/x").exit_code != 0
     assert not any(container.attrs["NetworkSettings"]["Ports"].values()), "nothing is published"
+
+    taken = shared_cluster.ops("backup", "take")
+    assert taken.code == 0, taken.text
+    listed = shared_cluster.ops("backup", "list")
+    assert listed.code == 0, listed.text
+    newest = taken.text.strip().splitlines()[-1].removesuffix(" is there")
+    (line,) = [line for line in listed.text.splitlines() if newest in line]
+    assert "good" in line, listed.text
+    assert "yes" in line, listed.text
 
     nodes = shared_cluster.cluster().started()
     shared_cluster.config["backup-schedule"] = "30 4 * * *"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.crc import key_slot
 
 from components.backups.catalog import Catalog
-from components.backups.errors import SourceError
+from components.backups.errors import Damaged, SourceError
 from components.backups.folder_store import FolderStore
 from components.backups.manifest import ShardCopy
+from components.backups.prove import prove
 from components.backups.sealing import unseal
 from components.backups.take import Order, take
+from components.backups.throwaway_server import throwaway_server
 from components.formation.cluster import form as form_cluster
 from components.formation.replication import form
 from components.topologies import CLUSTER
@@ -83,7 +87,6 @@ def test_a_replicated_deployment(
     with deployment.primary.client(decode_responses=False) as client:
         every_type(client)
         client.function_load("#!lua name=lib\nredis.register_function('one', function() return 1 end)")
-        before = contents(client)
         functions = client.function_dump()
     catalog = Catalog(FolderStore(tmp_path / "store"), "cache")
     order = Order(deployment="cache", record=deployment.target.to_dict(), access=deployment.access, key=key)
@@ -91,6 +94,9 @@ def test_a_replicated_deployment(
 
     (shard,) = manifest.shards
     assert shard.node in {replica.name for replica in deployment.replicas}
+    # A replica has its own times at which a stream's consumers were seen.
+    with deployment.process(shard.node).client(decode_responses=False) as client:
+        before = contents(client)
     assert (shard.keys, shard.expiring) == (len(before), 1)
     assert any("user admin on" in line for line in manifest.users)
     backup = catalog.latest()
@@ -99,6 +105,12 @@ def test_a_replicated_deployment(
     with loaded(tmp_path, redis_command, catalog, shard, key) as client:
         assert contents(client) == before
         assert client.function_dump() == functions
+    proof = prove(catalog, manifest, key, tmp_path, quiet, redis_command)
+    assert proof.keys == {"redis": len(before)}
+    assert proof.sampled == len(before)
+    proven = catalog.latest(proven=True)
+    assert proven is not None
+    assert proven.proof == proof
     # Nobody takes the copy for a replica.
     assert deployment.primary.info()["connected_slaves"] == 2
     for sentinel in deployment.all_sentinels:
@@ -140,6 +152,9 @@ def test_a_cluster(
     assert {shard.node for shard in manifest.shards}.isdisjoint(
         {cluster.primary_of(shard).name for shard in cluster.shards}
     )
+    proof = prove(catalog, manifest, None, tmp_path, quiet, redis_command)
+    assert sum(proof.slots.values()) == sum(proof.keys.values()) == 60
+    assert len(proof.slots) == len({key_slot(str(number).encode()) for number in range(30)})
     found: dict[bytes, tuple[bytes, int]] = {}
     for copy in manifest.shards:
         with loaded(tmp_path, redis_command, catalog, copy, None) as client:
@@ -159,3 +174,40 @@ def test_what_cannot_be_copied_is_never_listed_as_good(
     with pytest.raises(SourceError, match="cache-test-redis-0"):
         take(order, catalog, NAME, 1, quiet)
     assert catalog.latest() is None
+
+
+def test_a_backup_that_is_not_what_its_manifest_says_is_not_proven(
+    deploy: Callable[..., Deployment], redis_command: list[str], tmp_path: Path
+) -> None:
+    deployment = deploy(nodes=1, sentinels=1)
+    form(deployment.target, deployment.access, progress=quiet, timeout_seconds=30)
+    with deployment.primary.client() as client:
+        client.set("key", "value")
+    catalog = Catalog(FolderStore(tmp_path / "store"), "cache")
+    order = Order(deployment="cache", record=deployment.target.to_dict(), access=deployment.access)
+    manifest = take(order, catalog, NAME, 1, quiet)
+    (shard,) = manifest.shards
+    path = tmp_path / "store" / catalog.key(NAME, shard.snapshot.name)
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
+    with pytest.raises(Damaged, match=f"{NAME}, redis: .* altered"):
+        prove(catalog, manifest, None, tmp_path, quiet, redis_command)
+    path.write_bytes(content)
+    more = dataclasses.replace(manifest, shards=(dataclasses.replace(shard, keys=2),))
+    with pytest.raises(Damaged, match="loaded 1 keys, and 0 had expired, but the manifest says 2"):
+        prove(catalog, more, None, tmp_path, quiet, redis_command)
+    found = catalog.latest()
+    assert found is not None
+    assert not found.proven
+    assert not list(tmp_path.glob("proof-*"))
+
+
+def test_a_file_that_no_server_can_load(redis_command: list[str], tmp_path: Path) -> None:
+    data = tmp_path / "dump.rdb"
+    data.write_bytes(b"REDIS0012\xfa\x09redis-ver")
+    with (
+        pytest.raises(Damaged, match="a server cannot load it: "),
+        throwaway_server(data, of_a_cluster=False, load_seconds=10, command=redis_command),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())

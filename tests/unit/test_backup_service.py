@@ -18,10 +18,13 @@ import pytest
 
 from components import RedisCluster, RedisClusterSettings, ReplicatedRedis, ReplicatedRedisSettings
 from components.backup_settings import BackupSettings
+from components.backups.errors import SourceError
 from components.backups.program import serve
+from components.backups.service import Service
 from components.platforms import backup_image
 from components.remote.archive import BACKUPS, archive, fingerprint
-from components.settings import MEBIBYTE
+from components.settings import MEBIBYTE, SettingsError
+from components.stack import deployment_settings
 from tests.unit.resource_graph import Graph, Secret, plain, run_program, shown
 
 CANARY = "canary-of-a-secret-key"
@@ -253,8 +256,29 @@ def run(tmp_path: Path, *arguments: str, orders: Any = None) -> subprocess.Compl
     )  # fmt: skip
 
 
+def written_configuration(folder: Path) -> Path:
+    (folder / "secret.json").write_text(
+        json.dumps({"passwords": {"backup": "x"}, "ca_certificate": None, "encryption_key": "A" * 43})
+    )
+    configuration = {
+        "deployment": "cache-local",
+        "record": {"nodes": [], "sentinels": [], "sentinel": {"master_name": "cache-local"}},
+        "store": {"kind": "folder", "path": str(folder / "backups")},
+        "schedule": "0 3 * * *",
+        "retention": {"days": 7, "weekly": 4, "monthly": 3},
+        "encryption": "client",
+        "proof": True,
+        "secret": str(folder / "secret.json"),
+        "scratch": str(folder),
+        "heartbeat": str(folder / "heartbeat"),
+    }
+    (folder / "backup.json").write_text(json.dumps(configuration))
+    return folder / "backup.json"
+
+
 def test_the_program_answers_a_request_in_json(tmp_path: Path) -> None:
-    done = run(tmp_path, "run", orders={"request": {"operation": "tidy"}, "secret": {}})
+    orders = {"request": {"operation": "tidy", "arguments": {}}}
+    done = run(tmp_path, "run", str(written_configuration(tmp_path)), orders=orders)
 
     assert json.loads(done.stdout.splitlines()[-1])["error"]["message"] == "there is no operation tidy"
 
@@ -267,9 +291,30 @@ def test_the_program_says_how_it_is_called(tmp_path: Path) -> None:
 
 
 def test_the_service_gives_a_sign_of_life(tmp_path: Path) -> None:
-    (tmp_path / "backup.json").write_text(json.dumps({"heartbeat": str(tmp_path / "heartbeat")}))
+    configuration = written_configuration(tmp_path)
     stop = threading.Event()
     stop.set()
 
-    assert serve(tmp_path / "backup.json", stop) == 0
+    assert serve(configuration, stop) == 0
     assert (tmp_path / "heartbeat").exists()
+
+
+def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.backups.take._SETTLE_SECONDS", 0)
+    service = Service.load(written_configuration(tmp_path))
+    with pytest.raises(SourceError, match="most of the Sentinels"):
+        service.run_if_due(lambda _: None)
+    status = service.catalog.status()
+    assert status.last_run_failed
+    assert status.last_failure is not None
+    assert "most of the Sentinels" in status.last_failure
+    # Not again at once.
+    assert service.run_if_due(lambda _: None) is None
+
+
+@pytest.mark.parametrize(
+    "setting", [{"point-in-time-recovery": True}, {"restore-from": "latest"}, {"restore-point-in-time": "2026-11-26"}]
+)
+def test_what_nothing_does_yet_is_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="nothing does this yet; leave it out"):
+        deployment_settings("replicated", setting)

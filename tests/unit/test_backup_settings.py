@@ -23,11 +23,11 @@ S3 = {
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"backups": "sometimes"}, "backups: 'sometimes' is not true or false"),
-    ({"backup-schedule": "daily"}, "backup-schedule: 'daily' is not a time in cron's five fields such as '0 3 * * *'"),
-    ({"backup-schedule": ""}, "backup-schedule: '' is not a time in cron's five fields"),
-    ({"backup-schedule": "0 25 * * *"}, "backup-schedule: '0 25 * * *' is not a time in cron's five fields"),
-    ({"backup-schedule": "0 0 3 * * *"}, "backup-schedule: '0 0 3 * * *' is not a time in cron's five fields"),
-    ({"backup-schedule": "0 0 30 2 *"}, "backup-schedule: '0 0 30 2 *' is not a time in cron's five fields"),
+    ({"backup-schedule": "daily"}, "backup-schedule: \"daily\" is no schedule: it needs five fields"),
+    ({"backup-schedule": ""}, "backup-schedule: \"\" is no schedule: it needs five fields"),
+    ({"backup-schedule": "0 25 * * *"}, "backup-schedule: \"0 25 * * *\" is no schedule: it is not"),
+    ({"backup-schedule": "0 0 3 * * *"}, "backup-schedule: \"0 0 3 * * *\" is no schedule: it needs five fields"),
+    ({"backup-schedule": "0 0 30 2 *"}, "backup-schedule: \"0 0 30 2 *\" is no schedule: it is not acceptable"),
     ({"backup-retention-days": 0}, "backup-retention-days: 0 is out of range; use 1 to 3650"),
     ({"backup-keep-weekly": 521}, "backup-keep-weekly: 521 is out of range; use 0 to 520"),
     ({"backup-keep-monthly": -1}, "backup-keep-monthly: -1 is out of range; use 0 to 120"),
