@@ -12,20 +12,21 @@ import pytest
 
 PROJECT = Path(__file__).parents[1]
 
-# Tests that wait for servers come first: meanwhile the Pulumi CLI is built where there is none. Then those that need
-# it; quick ones come last, so that no long file runs alone at the end.
-_LAST = ("docker", "aws", "aws_scan", "unit")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the folders; who needs the Pulumi CLI asks for it before anything else."""
+    """Who needs the Pulumi CLI asks for it before anything else, and files are sorted.
+
+    Those whose tests mostly wait for servers come first: meanwhile the CLI is built where there is none. Those that
+    need it come next, and quick ones last, so that no long file runs alone at the end.
+    """
+    need_the_cli = set()
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("pulumi"):
             item.fixturenames.insert(0, "pulumi_cli")
+            need_the_cli.add(item.path)
 
-    def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(PROJECT / "tests").parts[0]
-        return _LAST.index(folder) if folder in _LAST else -1
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        return PROJECT / "tests" / "unit" in item.path.parents, item.path in need_the_cli
 
     items.sort(key=place)
 

@@ -37,6 +37,17 @@ def stack(make_stack: MakeStack) -> PulumiStack:
 
 
 @pytest.fixture(scope="module")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulumiStack]:
+    """As `stack`, for all tests of a file; whoever uses it leaves it well for the next test."""
+    made = PulumiStack(tmp_path_factory.mktemp("stack") / "project")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.clean_up()
+
+
+@pytest.fixture(scope="module")
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulumiStack]:
     """A formed cluster of three shards with a replica each; whoever uses it leaves it well for the next test."""
     made = PulumiStack(tmp_path_factory.mktemp("cluster") / "project", topology="cluster")

@@ -46,55 +46,16 @@ def test_replicas_and_sentinels_come_and_go(make_stack: MakeStack) -> None:
     assert_no_changes(stack)
 
 
-def test_live_settings_are_changed_without_a_restart(stack: PulumiStack) -> None:
-    live = stack.live()
-    before = live.started()
-    stack.config |= {
-        "memory": "160mb",
-        "maxmemory-policy": "allkeys-lru",
-        "appendfsync": "always",
-        "save-points": ["1800 5"],
-        "app-key-pattern": "app:*",
-        "redis-directives": {"hz": 20},
-        "down-after-milliseconds": 3000,
-    }
-    preview = stack.preview()
-    assert "maxmemory-policy noeviction -> allkeys-lru" in preview.text
-    assert "restart" not in preview.text.replace("restart-files", "")
-    stack.up()
-    live = stack.live()
-    assert live.started() == before
-    for member in live.deployment.target.nodes:
-        found = live.node_client(member.name).config_get("*")
-        assert found["maxmemory-policy"] == "allkeys-lru"
-        assert found["appendfsync"] == "always"
-        assert found["save"] == "1800 5"
-        assert found["hz"] == "20"
-    for view in live.observe().sentinels:
-        assert view.settings["down-after-milliseconds"] == 3000
-    client = live.client()
-    client.set("app:key", "value")
-    with pytest.raises(Exception, match=r"NOPERM|No permissions"):
-        client.set("other:key", "value")
-    assert_no_changes(stack)
-    # And it stays so when a node starts again.
-    replica = live.replica_names()[0]
-    live.container(replica).restart()
-    live.wait_until_healthy()
-    assert live.node_client(replica).config_get("save")["save"] == "1800 5"
-    assert_no_changes(stack)
-
-
-def test_a_restart_goes_one_node_at_a_time_and_loses_no_write(stack: PulumiStack) -> None:
-    live = stack.live()
+def test_a_restart_goes_one_node_at_a_time_and_loses_no_write(shared_stack: PulumiStack) -> None:
+    live = shared_stack.live()
     former = live.primary.name
-    stack.config["redis-directives"] = {"databases": 20}
-    preview = stack.preview()
+    shared_stack.config["redis-directives"] = {"databases": 20}
+    preview = shared_stack.preview()
     assert preview.text.count("one node at a time") == 3
     assert f"{former}: hand over to a replica" in preview.text
     with Writer(live.client()) as writer, Watcher(live) as watcher:
         writer.wait_for_writes(20)
-        stack.up()
+        shared_stack.up()
         writer.wait_for_writes(20)
     assert watcher.most_away == 1, "two nodes were away at the same time"
     assert writer.lost(live.client()) == []
@@ -102,7 +63,7 @@ def test_a_restart_goes_one_node_at_a_time_and_loses_no_write(stack: PulumiStack
     assert live.primary.name != former
     for member in live.deployment.target.nodes:
         assert live.node_client(member.name).config_get("databases")["databases"] == "20"
-    assert_no_changes(stack)
+    assert_no_changes(shared_stack)
 
 
 class Watcher:
@@ -130,6 +91,58 @@ class Watcher:
             self.most_away = max(self.most_away, len(away))
 
 
+def test_a_limit_below_what_is_held_is_refused_at_preview(shared_stack: PulumiStack) -> None:
+    live = shared_stack.live()
+    client = live.client()
+    for number in range(40):
+        client.set(f"big:{number}", "x" * 1024 * 1024)
+    memory, shared_stack.config["memory"] = shared_stack.config["memory"], "80mb"
+    outcome = shared_stack.preview(check=False)
+    shared_stack.config["memory"] = memory
+    assert outcome.code != 0
+    assert "maxmemory: cache-redis-0 uses" in outcome.text
+    assert live.wait_until_healthy()
+
+
+def test_live_settings_are_changed_without_a_restart(shared_stack: PulumiStack) -> None:
+    live = shared_stack.live()
+    before = live.started()
+    shared_stack.config |= {
+        "memory": "160mb",
+        "maxmemory-policy": "allkeys-lru",
+        "appendfsync": "always",
+        "save-points": ["1800 5"],
+        "app-key-pattern": "app:*",
+        "redis-directives": {**shared_stack.config.get("redis-directives", {}), "hz": 20},
+        "down-after-milliseconds": 3000,
+    }
+    preview = shared_stack.preview()
+    assert "maxmemory-policy noeviction -> allkeys-lru" in preview.text
+    assert "restart" not in preview.text.replace("restart-files", "")
+    shared_stack.up()
+    live = shared_stack.live()
+    assert live.started() == before
+    for member in live.deployment.target.nodes:
+        found = live.node_client(member.name).config_get("*")
+        assert found["maxmemory-policy"] == "allkeys-lru"
+        assert found["appendfsync"] == "always"
+        assert found["save"] == "1800 5"
+        assert found["hz"] == "20"
+    for view in live.observe().sentinels:
+        assert view.settings["down-after-milliseconds"] == 3000
+    client = live.client()
+    client.set("app:key", "value")
+    with pytest.raises(Exception, match=r"NOPERM|No permissions"):
+        client.set("other:key", "value")
+    assert_no_changes(shared_stack)
+    # And it stays so when a node starts again.
+    replica = live.replica_names()[0]
+    live.container(replica).restart()
+    live.wait_until_healthy()
+    assert live.node_client(replica).config_get("save")["save"] == "1800 5"
+    assert_no_changes(shared_stack)
+
+
 @pytest.mark.long
 def test_a_node_that_cannot_be_replaced_stops_the_others(stack: PulumiStack) -> None:
     live = stack.live()
@@ -142,18 +155,6 @@ def test_a_node_that_cannot_be_replaced_stops_the_others(stack: PulumiStack) -> 
     stack.up()
     stack.live().wait_until_healthy()
     assert_nothing_to_do(stack)
-
-
-def test_a_limit_below_what_is_held_is_refused_at_preview(stack: PulumiStack) -> None:
-    live = stack.live()
-    client = live.client()
-    for number in range(40):
-        client.set(f"big:{number}", "x" * 1024 * 1024)
-    stack.config["memory"] = "80mb"
-    outcome = stack.preview(check=False)
-    assert outcome.code != 0
-    assert "maxmemory: cache-redis-0 uses" in outcome.text
-    assert live.wait_until_healthy()
 
 
 @pytest.mark.long

@@ -30,45 +30,47 @@ def run_example(stack: PulumiStack, folder: Path) -> str:
     return answer.stdout.strip()
 
 
-def test_command_line_and_example(stack: PulumiStack, tmp_path: Path) -> None:
-    live = stack.live()
-    verified = stack.ops("verify")
+def test_command_line_and_example(shared_stack: PulumiStack, tmp_path: Path) -> None:
+    live = shared_stack.live()
+    verified = shared_stack.ops("verify")
     assert verified.code == 0, verified.text
     assert "verified" in verified.text
-    assert run_example(stack, tmp_path) == "world"
+    assert run_example(shared_stack, tmp_path) == "world"
 
-    assert stack.ops("cli", "--", "SET", "greeting", "hello").text.strip() == "OK"
-    assert stack.ops("cli", "--", "GET", "greeting").text.strip() == "hello"
-    assert "no permissions" in stack.ops("cli", "--", "FLUSHALL").text
-    assert "role:master" in stack.ops("cli", "--user", "admin", "--", "INFO", "replication").text
-    assert stack.ops("cli", "--user", "root", "--", "PING").code == 1
+    assert shared_stack.ops("cli", "--", "SET", "greeting", "hello").text.strip() == "OK"
+    assert shared_stack.ops("cli", "--", "GET", "greeting").text.strip() == "hello"
+    assert "no permissions" in shared_stack.ops("cli", "--", "FLUSHALL").text
+    assert "role:master" in shared_stack.ops("cli", "--user", "admin", "--", "INFO", "replication").text
+    assert shared_stack.ops("cli", "--user", "root", "--", "PING").code == 1
 
-    shown = stack.ops("status")
+    shown = shared_stack.ops("status")
     assert shown.code == 0, shown.text
     assert "healthy" in shown.text
     for name in ("cache-redis-0", "cache-redis-2", "cache-sentinel-0", "3 x primary", "follows cache-redis-0"):
         assert name in shown.text
 
-    handed_over = stack.ops("failover", "--node", "cache-redis-2")
+    handed_over = shared_stack.ops("failover", "--node", "cache-redis-2")
     assert handed_over.code == 0, handed_over.text
     assert live.primary.name == "cache-redis-2"
-    assert run_example(stack, tmp_path) == "world"
-    assert stack.ops("cli", "--", "GET", "greeting").text.strip() == "hello"
+    assert run_example(shared_stack, tmp_path) == "world"
+    assert shared_stack.ops("cli", "--", "GET", "greeting").text.strip() == "hello"
     live.wait_until_healthy()
-    assert_no_changes(stack)
+    assert_no_changes(shared_stack)
 
     live.container("cache-redis-0").kill()
-    shown = stack.ops("status")
+    shown = shared_stack.ops("status")
     assert shown.code == 1
     assert "cache-redis-0" in shown.text
     assert "unreachable" in shown.text
-    refused = stack.ops("promote", "cache-redis-1", "--yes")
+    refused = shared_stack.ops("promote", "cache-redis-1", "--yes")
     assert refused.code == 1
     assert "is the primary and at work" in refused.text
     live.container("cache-redis-0").start()
     live.wait_until_healthy()
     live.container("cache-redis-2").kill()
-    assert run_example(stack, tmp_path) == "world"
+    assert run_example(shared_stack, tmp_path) == "world"
+    live.container("cache-redis-2").start()
+    live.wait_until_healthy()
 
 
 def served_certificate(live: Live, name: str) -> x509.Certificate:
@@ -84,13 +86,13 @@ def served_certificate(live: Live, name: str) -> x509.Certificate:
     return x509.load_der_x509_certificate(served)
 
 
-def test_new_certificates_reach_redis_without_a_restart(stack: PulumiStack) -> None:
-    live = stack.live()
+def test_new_certificates_reach_redis_without_a_restart(shared_stack: PulumiStack) -> None:
+    live = shared_stack.live()
     names = [member.name for member in live.deployment.target.nodes + live.deployment.target.sentinels]
     before = {name: served_certificate(live, name).serial_number for name in names}
     at = live.started()
-    stack.config["certificate-lifetime-days"] = 200
-    stack.up()
+    shared_stack.config["certificate-lifetime-days"] = 200
+    shared_stack.up()
     live.wait_until_healthy()
     for name in names:
         certificate = served_certificate(live, name)
@@ -99,7 +101,7 @@ def test_new_certificates_reach_redis_without_a_restart(stack: PulumiStack) -> N
         assert lifetime.days == 200
         if "redis" in name:
             assert live.started()[name] == at[name], "a Redis node was restarted"
-    assert_no_changes(stack)
+    assert_no_changes(shared_stack)
 
 
 @pytest.mark.long
