@@ -281,7 +281,7 @@ class Deployment:
             process.kill()
 
 
-def wait_for(condition: Any, what: str, seconds: float = 20) -> Any:
+def wait_for(condition: Any, what: str, seconds: float = 60) -> Any:
     """The first true answer of `condition`, asked again and again."""
     deadline = time.monotonic() + seconds
     while True:
