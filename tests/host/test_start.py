@@ -94,7 +94,7 @@ def test_no_password_is_on_a_command_line_or_in_a_log(formed: Containers) -> Non
         return formed.is_proven_replica_of(replica, formed.primary())
 
     wait_until(in_sync, "the replica back in sync")
-    seen.add(formed.log(replica))
+    seen.update([*formed.processes(replica), formed.log(replica)])
     assert any("redis-server" in text for text in seen)
     for password in formed.passwords.values():
         assert not [text for text in seen if password in text]

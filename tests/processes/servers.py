@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
@@ -279,7 +280,7 @@ class Deployment:
             process.kill()
 
 
-def wait_for(condition: Any, what: str, seconds: float = 20) -> Any:
+def wait_for(condition: Any, what: str, seconds: float = 60) -> Any:
     """The first true answer of `condition`, asked again and again."""
     deadline = time.monotonic() + seconds
     while True:
@@ -327,8 +328,11 @@ def _from_image(name: str) -> list[str]:
         raise RuntimeError(f"{missing} ({identity.stderr.strip()})")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "redis-production"
     root = cache / f"redis-server-{identity.stdout.strip().removeprefix('sha256:')[:16]}"
-    if not root.exists():
-        _extract(docker, image, root)
+    cache.mkdir(parents=True, exist_ok=True)
+    with root.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other worker needs the same files at the same time
+        if not root.exists():
+            _extract(docker, image, root)
     (program,) = [path for path in (root / "usr/bin" / name, root / "usr/local/bin" / name) if path.exists()]
     loaders = sorted(root.glob("lib*/ld-linux*.so*")) + sorted(root.glob("lib/ld-musl*.so*"))
     libraries = [root / "usr/lib", root / "lib", *root.glob("usr/lib/*-linux-*"), *root.glob("lib/*-linux-*")]

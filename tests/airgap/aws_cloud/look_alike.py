@@ -95,24 +95,20 @@ class Commands:
 
 
 class Account:
-    """What the tests use, made once and removed at the end.
+    """What the tests use, made once and removed at the end."""
 
-    ``network`` begins its addresses. Accounts that exist at the same time need networks of their own, since this
-    machine has all of them.
-    """
-
-    def __init__(self, name: str, network: str = "10.213") -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.ec2, self.commands, self.iam = client("ec2"), Commands(), client("iam")
         self.secrets, self.s3, self.dns, self.kms = (
             client("secretsmanager"), client("s3"), client("route53"), client("kms"),
         )  # fmt: skip
         self.instances: list[str] = []
-        self.vpc = self.ec2.create_vpc(CidrBlock=f"{network}.0.0/16")["Vpc"]["VpcId"]
+        self.vpc = self.ec2.create_vpc(CidrBlock="10.213.0.0/16")["Vpc"]["VpcId"]
         self.subnets = [
-            self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=f"{network}.{number}.0/24", AvailabilityZone=zone)[
-                "Subnet"
-            ]["SubnetId"]
+            self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=f"10.213.{number}.0/24", AvailabilityZone=zone)["Subnet"][
+                "SubnetId"
+            ]
             for number, zone in enumerate(ZONES)
         ]
         self.group = self.ec2.create_security_group(VpcId=self.vpc, GroupName=name, Description=name)["GroupId"]

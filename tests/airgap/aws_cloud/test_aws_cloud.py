@@ -1,10 +1,8 @@
-"""The look-alike of AWS: its instances, from outside and from inside, and its launcher. One file: it exists once."""
+"""The look-alike of AWS: its instances, from outside and from inside."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import uuid
 from collections.abc import Iterator
 
@@ -13,13 +11,10 @@ import requests
 
 pytest.importorskip("boto3", reason="requirements-rehearsal.txt is not installed")
 
-from airgap.aws_cloud import addresses, engine, folder, volumes
-from tests.airgap.aws_cloud.launcher import launcher
-from tests.airgap.aws_cloud.look_alike import REGION, ZONES, Account, refusal, until
+from airgap.aws_cloud import addresses, volumes
+from tests.airgap.aws_cloud.look_alike import REGION, ZONES, Account, refusal
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
-
-OURS: dict[str, str | list[str] | bool] = {"label": engine.LABEL}
 
 PERMISSIONS = """cat >/root/permissions.py <<'END'
 import boto3
@@ -251,41 +246,3 @@ def test_what_aws_refuses_is_refused(account: Account) -> None:
     assert refusal(ec2.delete_subnet, SubnetId=subnet) == "DependencyViolation"
     assert refusal(ec2.delete_security_group, GroupId=account.group) == "DependencyViolation"
     assert refusal(ec2.create_volume, Size=0, AvailabilityZone=ZONES[0]) == "InvalidParameterValue"
-
-
-def test_env_prints_what_a_shell_exports(is_ours: bool) -> None:
-    lines = launcher("env", "--region", "eu-west-1").splitlines()
-    assert lines[0] == "unset AWS_PROFILE AWS_SESSION_TOKEN"
-    exported = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
-    assert exported == {
-        "AWS_ENDPOINT_URL": addresses.ENDPOINT,
-        "AWS_ACCESS_KEY_ID": folder.credentials().access_key,
-        "AWS_SECRET_ACCESS_KEY": folder.credentials().secret_key,
-        "AWS_REGION": "eu-west-1",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-    }
-
-
-def test_start_of_one_that_runs_changes_nothing(is_ours: bool) -> None:
-    pid = folder.running()
-    launcher("start")
-    assert folder.running() == pid
-
-
-def test_what_a_killed_launcher_left_is_removed_by_the_next(is_ours: bool) -> None:
-    if not is_ours:
-        pytest.skip("the look-alike of AWS was running before the tests")
-    lost = Account(
-        f"aws-test-{uuid.uuid4().hex[:8]}", network="10.214"
-    )  # the other tests' account is there until the end
-    volume = lost.ec2.create_volume(Size=1, AvailabilityZone=ZONES[0])["VolumeId"]
-    lost.ec2.attach_volume(VolumeId=volume, InstanceId=lost.instances[0], Device="/dev/sdf")
-    assert volumes.exists(volume)
-    pid = folder.running()
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: folder.running() is None, "the launcher is gone")
-    launcher("start")
-    assert not engine.client().containers.list(all=True, filters=OURS)
-    assert not engine.client().networks.list(filters=OURS)
-    assert not volumes.exists(volume)

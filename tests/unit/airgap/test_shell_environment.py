@@ -9,7 +9,14 @@ import pytest
 from airgap import provider_plugins, shell_environment
 from airgap.places import PROJECT, VIRTUAL_ENVIRONMENT, own_pulumi_home
 from airgap.pulumi_cli.find import PulumiCli
-from airgap.shell_environment import CHECKOUT, export_lines, users_own, uses_project_backend, variables
+from airgap.shell_environment import (
+    CHECKOUT,
+    export_lines,
+    users_own,
+    uses_project_backend,
+    variables,
+    variables_without_pulumi,
+)
 
 
 @pytest.fixture
@@ -53,6 +60,17 @@ def test_tools_come_first_and_once(cli: PulumiCli, environment: dict[str, str]) 
     path = variables(cli, own_pulumi_home(environment), environment)["PATH"]
 
     assert path.split(os.pathsep) == [str(VIRTUAL_ENVIRONMENT / "bin"), str(cli.folder), "/usr/bin"]
+
+
+def test_without_pulumi_only_what_leads_to_python_and_the_engine(environment: dict[str, str]) -> None:
+    environment["DOCKER_HOST"] = "tcp://10.0.0.1:2375"
+
+    assert variables_without_pulumi(environment) == {
+        CHECKOUT: str(PROJECT),
+        "PATH": f"{VIRTUAL_ENVIRONMENT / 'bin'}:{environment['PATH']}",
+        "VIRTUAL_ENV": str(VIRTUAL_ENVIRONMENT),
+        "DOCKER_HOST": "tcp://10.0.0.1:2375",
+    }
 
 
 def test_project_backend_and_passphrase_by_default(cli: PulumiCli, environment: dict[str, str]) -> None:
