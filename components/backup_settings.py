@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
+from .backups.names import moment_of
 from .ranges import range_problem
 
 BackupEncryption = Literal["none", "client"]
@@ -20,7 +21,6 @@ LATEST = "latest"
 DEFAULT_SCHEDULE = "0 3 * * *"
 
 _S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9!_.*'()/-]*))?")
-_BACKUP_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}Z")
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ONLY_FOR_S3 = ("backup-endpoint", "backup-region", "backup-access-key-id", "backup-secret-access-key")
 
@@ -188,13 +188,13 @@ def schedule_problem(schedule: str) -> str | None:
 
 
 def _is_backup(text: str) -> bool:
-    if text == LATEST or _BACKUP_NAME.fullmatch(text):
+    if text == LATEST or moment_of(text):
         return True
     try:
         *parents, name = S3Place.parse(text).prefix.split("/")
     except ValueError:
         return False
-    return bool(parents) and (name == LATEST or _BACKUP_NAME.fullmatch(name) is not None)
+    return bool(parents) and (name == LATEST or moment_of(name) is not None)
 
 
 def _is_server(url: str) -> bool:

@@ -73,14 +73,18 @@ def build_image(engine: Engine, name: str, build: Mapping[str, Any], cancelled: 
             if cancelled.is_set():
                 raise ProviderError(f"unable to build image {name}: cancelled")
         for other in build.get("tags") or []:
-            client.tag(name, *_repository_and_tag(other))
+            client.tag(name, *split_name(other))
     except APIError as failure:
         raise ProviderError(_not_built(name, explain(failure), said)) from failure
 
 
-def _repository_and_tag(name: str) -> tuple[str, str | None]:
+def split_name(name: str) -> tuple[str, str]:
+    """Repository, and tag or digest, of an image's name."""
+    if "@" in name:
+        repository, _, digest = name.partition("@")
+        return repository, digest
     head, _, tail = name.rpartition(":")
-    return (head, tail) if head and "/" not in tail else (name, None)
+    return (head, tail) if head and "/" not in tail else (name, "latest")
 
 
 def _not_built(name: str, cause: str, said: list[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from airgap.docker_provider.engine import Engine, explain
-from airgap.docker_provider.image_build import BUILD, build_image
+from airgap.docker_provider.image_build import BUILD, build_image, split_name
 from airgap.provider_protocol.errors import CheckError, ProviderError
 from airgap.provider_protocol.properties import Kind, Property, flag, text
 from airgap.provider_protocol.resource import Record, ResourceType
@@ -26,7 +26,7 @@ def find_image(engine: Engine, name: str, platform: str | None = None) -> dict[s
         return found
     except ImageNotFound:
         pass
-    repository, tag = _split(name)
+    repository, tag = split_name(name)
     try:
         for progress in client.pull(repository, tag=tag, platform=platform, stream=True, decode=True):
             if "error" in progress:
@@ -40,14 +40,6 @@ def find_image(engine: Engine, name: str, platform: str | None = None) -> dict[s
 def _not_pulled(name: str, cause: str) -> str:
     advice = "build or import it on this engine, or make its registry reachable"
     return f"unable to pull image {name}: {cause}: {advice}"
-
-
-def _split(name: str) -> tuple[str, str]:
-    if "@" in name:
-        repository, _, digest = name.partition("@")
-        return repository, digest
-    head, _, tail = name.rpartition(":")
-    return (head, tail) if head and "/" not in tail else (name, "latest")
 
 
 class RemoteImage(ResourceType[Engine]):
@@ -126,5 +118,5 @@ class RemoteImage(ResourceType[Engine]):
 
 
 def _repository_digest(name: str, digests: list[str]) -> str:
-    repository = _split(name)[0]
+    repository = split_name(name)[0]
     return next((digest for digest in digests if digest.partition("@")[0] == repository), "")

@@ -38,9 +38,8 @@ def main() -> int:
 def serve(configuration: Path, stop: threading.Event) -> int:
     """Take backups when they are due, until ``stop`` is set; the age of the heartbeat file says that it still does."""
     service = Service.load(configuration)
-    heartbeat = Path(json.loads(configuration.read_text())["heartbeat"])
-    heartbeat.touch()
-    threading.Thread(target=_beat, args=(heartbeat, stop), daemon=True).start()
+    service.heartbeat.touch()
+    threading.Thread(target=_beat, args=(service.heartbeat, stop), daemon=True).start()
     while not stop.is_set():
         try:
             service.run_if_due(_log)

@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from ..formation.cluster.observation import slots_of
 from ..formation.cluster.slots import SLOT_COUNT, format_slots
 from ..topologies import CLUSTER
 from .catalog import Catalog, manifest_checksum
@@ -119,8 +120,7 @@ def _by_slot(client: redis.Redis, shard: ShardCopy) -> dict[str, int]:
         for slot in range(SLOT_COUNT):
             pipeline.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot)  # type: ignore[no-untyped-call]
         found = {slot: int(count) for slot, count in enumerate(pipeline.execute()) if count}
-    own = {slot for first, last in shard.slots for slot in range(first, last + 1)}
-    strays = found.keys() - own
+    strays = found.keys() - set(slots_of(shard.slots))
     if strays:
         raise Damaged(f"it has keys of slots {format_slots(strays)}, which are not the shard's")
     return {str(slot): count for slot, count in found.items()}

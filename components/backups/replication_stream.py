@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from ..formation.connection import tls_context
 from ..formation.members import Access, Member
 from .errors import SourceError
 
@@ -160,11 +160,8 @@ class ReplicationStream:
 def _with_tls(plain: socket.socket, ca_certificate: str | None, host: str) -> socket.socket:
     if ca_certificate is None:
         return plain
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=ca_certificate)
     try:
-        return context.wrap_socket(plain, server_hostname=host)
+        return tls_context(ca_certificate).wrap_socket(plain, server_hostname=host)
     except OSError:
         plain.close()
         raise

@@ -43,6 +43,7 @@ class Service:
     retention: Retention
     proof: bool
     scratch: Path
+    heartbeat: Path
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -64,6 +65,7 @@ class Service:
             retention=Retention(**settings["retention"]),
             proof=settings["proof"],
             scratch=Path(settings["scratch"]),
+            heartbeat=Path(settings["heartbeat"]),
         )
 
     def run_if_due(self, progress: Progress, now: datetime | None = None) -> Manifest | None:

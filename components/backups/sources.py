@@ -6,13 +6,14 @@ Read with what user ``backup`` may do (INFO, CLUSTER NODES; of Sentinels who the
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 
-from ..formation.cluster.observation import OpenSlot, Ranges, read_cluster_nodes
+from ..formation.cluster.observation import Ranges, read_cluster_nodes, slots_of
 from ..formation.cluster.slots import SLOT_COUNT, format_slots
 from ..formation.connection import Connections, in_parallel, reason, without_errors
 from ..formation.members import Access, Address, Member
@@ -34,9 +35,7 @@ class Source:
         copies: whom to copy from, best first: replicas in sync, the primary only when it is alone.
         offset: of the primary's replication stream when it was asked.
         slots: that the primary has; empty unless in a cluster.
-        importing: slots of which keys are arriving.
-        giving_to: names of the shards that its slots are on their way to.
-        databases: numbers of the databases that have keys.
+        moving: whether slots are on their way to it or from it.
     """
 
     shard: str
@@ -44,14 +43,7 @@ class Source:
     copies: tuple[Member, ...]
     offset: int
     slots: Ranges = ()
-    importing: tuple[int, ...] = ()
-    giving_to: frozenset[str] = frozenset()
-    databases: tuple[int, ...] = ()
-
-    @property
-    def ownership(self) -> tuple[Any, ...]:
-        """What must not change while the moment is chosen that a backup of all shards is of."""
-        return self.shard, self.primary, self.slots, self.importing, self.giving_to
+    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +75,8 @@ class _Answer:
 def survey(record: Mapping[str, Any], access: Access, *, primaries_too: bool = False) -> Survey:
     """Look once.
 
-    ``record``: the deployment's topology record; members are reached where they are announced. ``primaries_too``: a
-    primary is copied from when it has replicas, but none of them is in sync.
+    ``record``: the deployment's topology record. ``primaries_too``: a primary is copied from when it has replicas, but
+    none of them is in sync.
 
     Raises SourceError naming the shard or the slots that cannot be copied now.
     """
@@ -109,13 +101,9 @@ def settled_survey(record: Mapping[str, Any], access: Access, seconds: float) ->
 
 
 def members_of(record: Mapping[str, Any]) -> list[Member]:
-    """The Redis nodes of a record, reached where they are announced."""
+    """The Redis nodes of a record."""
     listed = [*record.get("nodes", ()), *(member for shard in record.get("shards", ()) for member in shard["members"])]
-    return [_inside(Member.from_dict(each)) for each in listed]
-
-
-def _inside(member: Member) -> Member:
-    return replace(member, reach=member.announced)
+    return [Member.from_dict(each) for each in listed]
 
 
 # --- replicated ------------------------------------------------------------------------------------------------------
@@ -125,13 +113,7 @@ def _of_replication(connections: Connections, record: Mapping[str, Any], primari
     members = members_of(record)
     answers, silent = _answers(connections, members, with_nodes=False)
     primary = _primary_of(connections, record, [answer for answer in answers if answer.is_primary], silent)
-    source = Source(
-        THE_SHARD,
-        primary.member,
-        _copies(primary, answers, primaries_too),
-        primary.offset,
-        databases=_databases(primary.info),
-    )
+    source = Source(THE_SHARD, primary.member, _copies(primary, answers, primaries_too), primary.offset)
     return Survey((source,), *_server(primary.info))
 
 
@@ -141,7 +123,7 @@ def _primary_of(
     """The one that Sentinels name: a former primary that was cut off says that it is one, too."""
     name = record["sentinel"]["master_name"]
     named: dict[Address, int] = {}
-    sentinels = [_inside(Member.from_dict(each)) for each in record["sentinels"]]
+    sentinels = [Member.from_dict(each) for each in record["sentinels"]]
 
     def ask(sentinel: Member) -> Address | None:
         try:
@@ -180,49 +162,28 @@ def _of_cluster(connections: Connections, record: Mapping[str, Any], primaries_t
     views |= {answer.member: read_cluster_nodes(answer.nodes) for answer in more}
     silent = [*silent, *silent_strangers]
     every = [*answers, *more]
-    owners = {
-        answer.member: view.knowledge.nodes[view.node_id]
-        for answer in every
-        if (view := views[answer.member]).knowledge.nodes[view.node_id].slots and answer.is_primary
+    themselves = {
+        answer.member: view.knowledge.nodes[view.node_id] for answer in every if (view := views[answer.member])
     }
-    _check_coverage({member.name: node.slots for member, node in owners.items()}, silent)
-    ids = {node.node_id: member for member, node in owners.items()}
-    by_id = {views[answer.member].node_id: answer for answer in every}
-
-    def shard(member: Member) -> str:
-        return shard_of.get(member.name) or f"shard-at-{member.announced.host}-{member.announced.port}"
-
+    # One that owns nothing yet may hold the first keys that are arriving.
+    primaries = [
+        answer
+        for answer in every
+        if answer.is_primary and (themselves[answer.member].slots or views[answer.member].open_slots)
+    ]
+    _check_coverage([themselves[answer.member].slots for answer in primaries], silent)
     sources = []
-    for answer in every:
-        if answer.member not in owners:
-            # One that owns nothing yet may hold the first keys that are arriving.
-            if answer.is_primary and any(not each.migrating for each in views[answer.member].open_slots):
-                owners[answer.member] = views[answer.member].knowledge.nodes[views[answer.member].node_id]
-                ids[owners[answer.member].node_id] = answer.member
-            else:
-                continue
-    for member, node in owners.items():
-        answer = by_id[node.node_id]
-        open_slots: Sequence[OpenSlot] = views[member].open_slots
-        replicas = [
-            other
-            for other in every
-            if views[other.member].knowledge.nodes[views[other.member].node_id].primary_id == node.node_id
-        ]
+    for answer in primaries:
+        member, itself = answer.member, themselves[answer.member]
+        replicas = [other for other in every if themselves[other.member].primary_id == itself.node_id]
         sources.append(
             Source(
-                shard(member),
+                shard_of.get(member.name) or f"shard-at-{member.announced.host}-{member.announced.port}",
                 member,
                 _copies(answer, replicas, primaries_too),
                 answer.offset,
-                node.slots,
-                tuple(each.slot for each in open_slots if not each.migrating),
-                frozenset(
-                    shard(ids[each.other_id]) if each.other_id in ids else each.other_id
-                    for each in open_slots
-                    if each.migrating
-                ),
-                _databases(answer.info),
+                itself.slots,
+                bool(views[member].open_slots),
             )
         )
     doubled = {source.shard for source in sources if sum(each.shard == source.shard for each in sources) > 1}
@@ -231,12 +192,8 @@ def _of_cluster(connections: Connections, record: Mapping[str, Any], primaries_t
     return Survey(tuple(sorted(sources, key=lambda each: each.shard)), *_server(every[0].info))
 
 
-def _check_coverage(slots: Mapping[str, Ranges], silent: Sequence[str]) -> None:
-    claims = bytearray(SLOT_COUNT)
-    for ranges in slots.values():
-        for first, last in ranges:
-            for slot in range(first, last + 1):
-                claims[slot] += 1
+def _check_coverage(owned: Sequence[Ranges], silent: Sequence[str]) -> None:
+    claims = Counter(slot for ranges in owned for slot in slots_of(ranges))
     missing = [slot for slot in range(SLOT_COUNT) if not claims[slot]]
     if missing:
         why = f"; these do not answer: {'; '.join(silent)}" if silent else ""
@@ -287,10 +244,6 @@ def _copies(primary: _Answer, answers: Sequence[_Answer], primaries_too: bool) -
     if not primaries_too and any(not answer.is_primary for answer in answers):
         raise SourceError(f"{primary.member.name}: none of its replicas is in sync")
     return (primary.member,)
-
-
-def _databases(info: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(sorted(int(name.removeprefix("db")) for name in info if name.startswith("db") and name[2:].isdigit()))
 
 
 def _server(info: Mapping[str, Any]) -> tuple[str, str]:

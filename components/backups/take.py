@@ -78,7 +78,7 @@ def take(order: Order, catalog: Catalog, backup: str, claim_number: int, progres
 def _attempt(order: Order, catalog: Catalog, backup: str, claim_number: int, progress: Progress) -> Manifest:
     started_at = time.time()
     survey = settled_survey(order.record, order.access, _SETTLE_SECONDS)
-    moving = [source.shard for source in survey.sources if source.importing or source.giving_to]
+    moving = [source.shard for source in survey.sources if source.moving]
     if moving:
         raise SourceError(f"{', '.join(sorted(moving))}: slots are on their way; a backup needs them to stay")
     stop = threading.Event()
@@ -101,7 +101,7 @@ def _attempt(order: Order, catalog: Catalog, backup: str, claim_number: int, pro
     if topology_of(order.record) == CLUSTER:
         after = settled_survey(order.record, order.access, _SETTLE_SECONDS)
         if [each.slots for each in after.sources] != [each.slots for each in survey.sources] or any(
-            each.importing or each.giving_to for each in after.sources
+            each.moving for each in after.sources
         ):
             raise SourceError("slots have moved while shards were copied")
     return Manifest(

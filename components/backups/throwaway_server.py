@@ -89,8 +89,9 @@ def _wait_until_loaded(client: redis.Redis, server: subprocess.Popen[bytes], log
         if server.poll() is not None:
             raise Damaged(f"a server cannot load it: {_last_words(log)}")
         with suppress(redis.ConnectionError, redis.TimeoutError):
+            loading = client.info("persistence")["loading"]
             answered = True
-            if not client.info("persistence")["loading"]:
+            if not loading:
                 return
         limit = load_seconds if answered else _START_SECONDS
         if time.monotonic() - started > limit:

@@ -102,47 +102,22 @@ class DockerPlatform:
         config = self._create_volume(f"{spec.name}-config", opts, retained=False)
         config_mount = _mount(CONFIG_FOLDER, config)
         files = self._create_files(spec.name, {**spec.files, **spec.restart_files}, config_mount, opts)
-        memory = spec.memory // MEBIBYTE
-        container = docker.Container(
+        container = self._create_container(
             spec.name,
-            name=spec.listener.host,
-            hostname=spec.listener.host,
-            image=self._image_name,
-            entrypoints=["/bin/sh", spec.start_script],
-            user=_SERVER_USER,
-            init=True,
-            read_only=True,
-            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
-            security_opts=["no-new-privileges"],
-            memory=memory,
-            memory_swap=memory,
-            restart="unless-stopped",
-            destroy_grace_seconds=spec.stop_grace_seconds,
-            dns_opts=_DNS_OPTIONS,
-            networks_advanced=[
-                docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[spec.listener.host])
-            ],
-            ports=[docker.ContainerPortArgs(internal=spec.listener.port, external=spec.listener.port, ip=_LOOPBACK)],
+            self._image_name,
+            ["/bin/sh", spec.start_script],
+            ["CMD", "/bin/sh", spec.health_script],
+            memory=spec.memory,
+            grace_seconds=spec.stop_grace_seconds,
             mounts=[_mount(DATA_FOLDER, data), config_mount],
-            tmpfs={"/tmp": "size=16m,mode=1777"},  # noqa: S108 - memory of the container
-            healthcheck=docker.ContainerHealthcheckArgs(
-                tests=["CMD", "/bin/sh", spec.health_script],
-                interval="15s",
-                timeout="3s",
-                retries=3,
-                start_period="30s",
-            ),
-            labels=[
-                *self._container_labels(),
-                docker.ContainerLabelArgs(label="redis-production.restart-files", value=digest_of(spec.restart_files)),
-            ],
+            ports=[docker.ContainerPortArgs(internal=spec.listener.port, external=spec.listener.port, ip=_LOOPBACK)],
+            restart_files=spec.restart_files,
             opts=pulumi.ResourceOptions.merge(opts, self._container_options(self._image, files)),
         )
         return Node(spec, self.reach(spec.listener), container.id, files.id)
 
     def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
         """Make the container, hardened as a node is, with a scratch volume, as tmpfs would count as its memory."""
-        host = self._host(service.name)
         image = self._create_backup_image(service, opts)
         scratch = self._create_volume(f"{service.name}-scratch", opts, retained=False)
         config = self._create_volume(f"{service.name}-config", opts, retained=False)
@@ -151,13 +126,42 @@ class DockerPlatform:
             backups = self._create_volume(f"{self._prefix}-backups", opts, retained=service.retain_data)
             mounts.append(_mount(BACKUPS_FOLDER, backups))
         files = self._create_files(service.name, service.files, mounts[1], opts)
-        memory = service.memory // MEBIBYTE
-        docker.Container(
+        self._create_container(
             service.name,
+            image.name,
+            ["python3", backup_image.PROGRAM, "service"],
+            ["CMD-SHELL", f'test -n "$(find {HEARTBEAT} -mmin -{_SILENT_MINUTES})"'],
+            memory=service.memory,
+            grace_seconds=_BACKUP_GRACE_SECONDS,
+            mounts=mounts,
+            ports=None,
+            restart_files=service.files,
+            opts=pulumi.ResourceOptions.merge(opts, self._container_options(image, files)),
+        )
+
+    def _create_container(
+        self,
+        name: str,
+        image: pulumi.Input[str],
+        entrypoints: Sequence[str],
+        health_test: Sequence[str],
+        *,
+        memory: int,
+        grace_seconds: int,
+        mounts: Sequence[docker.ContainerMountArgs],
+        ports: Sequence[docker.ContainerPortArgs] | None,
+        restart_files: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions,
+    ) -> docker.Container:
+        """Non-root, read-only root, no capabilities, memory limit in bytes, health check."""
+        host = self._host(name)
+        memory //= MEBIBYTE
+        return docker.Container(
+            name,
             name=host,
             hostname=host,
-            image=image.name,
-            entrypoints=["python3", backup_image.PROGRAM, "service"],
+            image=image,
+            entrypoints=entrypoints,
             user=_SERVER_USER,
             init=True,
             read_only=True,
@@ -166,23 +170,20 @@ class DockerPlatform:
             memory=memory,
             memory_swap=memory,
             restart="unless-stopped",
-            destroy_grace_seconds=_BACKUP_GRACE_SECONDS,
+            destroy_grace_seconds=grace_seconds,
             dns_opts=_DNS_OPTIONS,
             networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[host])],
+            ports=ports,
             mounts=mounts,
             tmpfs={"/tmp": "size=16m,mode=1777"},  # noqa: S108 - memory of the container
             healthcheck=docker.ContainerHealthcheckArgs(
-                tests=["CMD-SHELL", f'test -n "$(find {HEARTBEAT} -mmin -{_SILENT_MINUTES})"'],
-                interval="15s",
-                timeout="3s",
-                retries=3,
-                start_period="30s",
+                tests=health_test, interval="15s", timeout="3s", retries=3, start_period="30s"
             ),
             labels=[
                 *self._container_labels(),
-                docker.ContainerLabelArgs(label="redis-production.restart-files", value=digest_of(service.files)),
+                docker.ContainerLabelArgs(label="redis-production.restart-files", value=digest_of(restart_files)),
             ],
-            opts=pulumi.ResourceOptions.merge(opts, self._container_options(image, files)),
+            opts=opts,
         )
 
     def _create_backup_image(self, service: BackupService, opts: pulumi.ResourceOptions) -> docker.RemoteImage:

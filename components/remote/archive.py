@@ -28,7 +28,6 @@ _MODULES = (
     "remote/answers.py",
     "remote/program.py",
 )
-_FOLDERS = ("backups", "formation")
 _MAIN = """\
 import sys
 
@@ -38,7 +37,9 @@ sys.exit(main())
 """
 FORMATION = "remote.program"
 BACKUPS = "backups.program"
-_LIBRARIES = ("croniter", "prometheus_client", "redis")
+# Folders of the package, and libraries. Formation's host gets no code of backups: less to send with each request.
+_FOLDERS = {FORMATION: ("formation",), BACKUPS: ("backups", "formation")}
+_LIBRARIES = {FORMATION: ("redis",), BACKUPS: ("croniter", "prometheus_client", "redis")}
 # What redis-py needs where Python is older than 3.11.3, and there alone it is installed.
 _LIBRARY_OF_OLD_PYTHONS = "async_timeout"
 # The first date that a zip archive can hold.
@@ -47,7 +48,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 @cache
 def archive(program: str = FORMATION) -> bytes:
-    """Formation, backups, what calls them, and libraries; ``program`` is what it runs: FORMATION or BACKUPS.
+    """Code and libraries of a ``program``: FORMATION, or BACKUPS.
 
     A host needs Python for formation and nothing else; for backups boto3 (with dateutil), cryptography and zstandard
     besides.
@@ -74,10 +75,10 @@ def _entries(program: str) -> Iterator[tuple[str, bytes]]:
     yield "__main__.py", _MAIN.format(program).encode()
     # The package's own offers the components, which need Pulumi.
     yield "components/__init__.py", b""
-    of_folders = (path for folder in _FOLDERS for path in (_PACKAGE / folder).rglob("*.py"))
+    of_folders = (path for folder in _FOLDERS[program] for path in (_PACKAGE / folder).rglob("*.py"))
     for path in (*(_PACKAGE / name for name in _MODULES), *of_folders):
         yield f"components/{path.relative_to(_PACKAGE).as_posix()}", path.read_bytes()
-    for library in _LIBRARIES:
+    for library in _LIBRARIES[program]:
         yield from _of_library(library)
 
 
