@@ -86,7 +86,7 @@ MONITOR = commands(
 BACKUP = commands(
     """
     PING; BGSAVE SCHEDULE; LASTSAVE; INFO persistence; ROLE; DBSIZE; REPLCONF rdb-only 1; CLIENT SETNAME b;
-    CLIENT SETINFO LIB-NAME x
+    CLIENT SETINFO LIB-NAME x; ACL LIST
     """
 )
 SENTINEL = commands(
@@ -112,7 +112,7 @@ CAN: dict[str, list[Command]] = {
 CANNOT: dict[str, list[Command]] = {
     "app": DANGEROUS,
     "monitor": [*without(DANGEROUS, "CLIENT LIST"), *DATA],
-    "backup": [*without(DANGEROUS, "PSYNC", "SYNC", "BGSAVE", "REPLCONF"), *DATA],
+    "backup": [*without(DANGEROUS, "PSYNC", "SYNC", "BGSAVE", "REPLCONF", "ACL LIST"), *DATA],
     "sentinel": [
         *without(DANGEROUS, "REPLICAOF", "SLAVEOF", "CONFIG REWRITE", "CLIENT KILL"),
         *without(DATA, "PUBLISH"),
