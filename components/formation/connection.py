@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 _MOST_CONNECTIONS = 10_000
 
 
-def _tls_context(ca_certificate: str) -> ssl.SSLContext:
+def tls_context(ca_certificate: str) -> ssl.SSLContext:
     """Trusts this authority and no other, and requires the certificate to name the host."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -66,7 +66,7 @@ class Connections:
         self._decode = decode
         self._connect_timeout_seconds = connect_timeout_seconds
         self._answer_timeout_seconds = answer_timeout_seconds
-        self._tls = _tls_context(access.ca_certificate) if access.ca_certificate is not None else None
+        self._tls = tls_context(access.ca_certificate) if access.ca_certificate is not None else None
         self._clients: dict[tuple[Member, int], redis.Redis] = {}
         self._lock = threading.Lock()
 
