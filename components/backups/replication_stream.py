@@ -55,13 +55,11 @@ class Snapshot:
         head: what the RDB file says of itself; known after the first pieces, surely after the last.
     """
 
-    def __init__(self, wire: _Wire, replication_id: str, offset: int, length: int | None, end_mark: bytes) -> None:
+    def __init__(self, wire: _Wire, replication_id: str, offset: int) -> None:
         self.replication_id = replication_id
         self.offset = offset
         self.head: Head | None = None
         self._wire = wire
-        self._length = length
-        self._end_mark = end_mark
 
     def chunks(self) -> Iterator[bytes]:
         """The RDB file, in pieces of at most `PIECE_BYTES`, as they arrive; once only.
@@ -70,7 +68,7 @@ class Snapshot:
         comes in time, and Damaged if it is no RDB file.
         """
         beginning, look_at = b"", 1
-        for piece in self._until_mark() if self._length is None else self._of_length(self._length):
+        for piece in self._pieces():
             if self.head is None:
                 beginning += piece
                 if len(beginning) >= look_at:
@@ -81,24 +79,33 @@ class Snapshot:
         if self.head is None:
             raise Damaged(f"{self._wire.name}: sent a snapshot that ends before its first key")
 
+    def _pieces(self) -> Iterator[bytes]:
+        announced = self._wire.answer()
+        mark = announced.removeprefix("$EOF:")
+        if mark != announced and len(mark) == _END_MARK_BYTES:
+            return self._until(mark.encode())
+        if announced.startswith("$") and announced[1:].isdigit():
+            return self._of_length(int(announced[1:]))
+        raise SourceError(f"{self._wire.name}: announces a snapshot with '{announced[:80]}': no length and no mark")
+
     def _of_length(self, length: int) -> Iterator[bytes]:
         while length:
             piece = self._wire.some(min(length, PIECE_BYTES))
             length -= len(piece)
             yield piece
 
-    def _until_mark(self) -> Iterator[bytes]:
+    def _until(self, mark: bytes) -> Iterator[bytes]:
         held = b""
         while True:
             content = held + self._wire.some(PIECE_BYTES - len(held))
-            end = content.find(self._end_mark)
+            end = content.find(mark)
             if end >= 0:
-                self._wire.give_back(content[end + len(self._end_mark) :])
+                self._wire.give_back(content[end + len(mark) :])
                 if end:
                     yield content[:end]
                 return
-            # Of the mark at most all but one byte can be at the end.
-            ready = max(len(content) - len(self._end_mark) + 1, 0)
+            # At the end there can be all of the mark but a byte.
+            ready = max(len(content) - len(mark) + 1, 0)
             if ready:
                 yield content[:ready]
             held = content[ready:]
@@ -152,11 +159,12 @@ class ReplicationStream:
             self._wire = None
 
     def full_copy(self, *, with_increments: bool = False, wait_seconds: float = 600.0) -> Snapshot:
-        """Have the node make a snapshot. Returns when it begins to come; read its ``chunks`` at once, and all of them.
+        """Have the node make a snapshot. Returns once it is begun: read its ``chunks`` at once, and all of them.
 
         With ``with_increments`` the node keeps what is written meanwhile, within its client-output-buffer-limit for
-        replicas, for `increments`. Without, that connects anew, and the backlog must still have it. While the node is at
-        work on another snapshot, or holds them back (repl-diskless-sync-delay), it lets wait; ``wait_seconds`` at most.
+        replicas, for `increments`. Without, that connects anew, and the backlog must still have it. While the node is
+        at work on another snapshot, or holds them back (repl-diskless-sync-delay), it lets wait: ``wait_seconds`` at
+        most.
         """
         wire = self._connected()
         self._ends_with_snapshot = not with_increments
@@ -172,17 +180,8 @@ class ReplicationStream:
         if len(words) != 3 or words[0] != "+FULLRESYNC" or not words[2].isdigit():
             raise SourceError(f"{wire.name}: answers PSYNC with '{' '.join(words)[:80]}' instead of a snapshot")
         self.replication_id, self.offset = words[1], int(words[2])
-        announced = wire.answer()
-        mark = announced.removeprefix("$EOF:")
-        if mark != announced and len(mark) == _END_MARK_BYTES:
-            # The node cannot tell when all of it has arrived, and goes on once the replica says so.
-            self._starting = with_increments
-            return Snapshot(wire, self.replication_id, self.offset, None, mark.encode())
-        if announced.startswith("$") and announced[1:].isdigit():
-            return Snapshot(wire, self.replication_id, self.offset, int(announced[1:]), b"")
-        raise SourceError(
-            f"{wire.name}: announces its snapshot with '{announced[:80]}', which is no length and no mark"
-        )
+        self._starting = with_increments
+        return Snapshot(wire, self.replication_id, self.offset)
 
     def continue_from(self, replication_id: str, offset: int) -> None:
         """Have the node send what follows an offset of a history, on a fresh connection; then read `increments`.
@@ -216,14 +215,14 @@ class ReplicationStream:
         """
         if self._ends_with_snapshot:
             self._connect_anew()
+        came = True
         while True:
             wire = self._connected()
-            came = False
             try:
                 while True:
                     if self._starting:
-                        # Offset 0 acknowledges nothing. What comes before the node knows that its child has ended has
-                        # no effect, which is why replicas repeat it every second, too.
+                        # The node waits for a sign that all has arrived. Offset 0 acknowledges nothing. What it gets
+                        # before it knows that its child has ended has no effect; so replicas repeat it, too.
                         wire.send("REPLCONF", "ACK", "0")
                     piece = wire.poll(PIECE_BYTES)
                     if piece:
@@ -233,6 +232,7 @@ class ReplicationStream:
             except _Ended:
                 if not came:
                     raise
+            came = False
             self._connect_anew()
 
     def _connect_anew(self) -> None:

@@ -167,7 +167,7 @@ def writing(process: Process) -> Iterator[None]:
                 number += 1
                 with client.pipeline() as pipeline:
                     pipeline.execute_command("SELECT", number % 2)
-                    pipeline.set("last", number).set(f"\r\n*1\r\n$4\r\nEXEC\r\n{number % 50}", "\r\n" * number)
+                    pipeline.set("last", number).set(f"\r\n*1\r\n$4\r\nEXEC\r\n{number % 50}", "\r\n" * (number % 300))
                     pipeline.rpush("list", number).ltrim("list", -100, -1)
                     pipeline.execute()
 
@@ -270,7 +270,7 @@ def test_a_replica_without_its_primary_is_no_source(deploy: Deploy) -> None:
     primary, replica = replicated(deploy)
     primary.kill()
     wait_for(lambda: replica.info()["master_link_status"] == "down", "the replica has noticed")
-    with stream_of(replica) as stream, pytest.raises(SourceError, match=f"{replica.name}: refuses: NOMASTERLINK"):
+    with stream_of(replica) as stream, pytest.raises(SourceError, match=f"{replica.name}: refuses: (NOM|M)ASTER"):
         stream.full_copy()
 
 
@@ -295,7 +295,7 @@ def test_a_node_that_dies_or_falls_silent_meanwhile(deploy: Deploy) -> None:
 def test_an_isolated_primary_is_not_deceived(deploy: Deploy) -> None:
     """Neither a snapshot nor what follows it counts for WAIT; min-replicas-to-write is deceived for max-lag only."""
     (primary,) = replicated(deploy, 0)
-    fill(primary, 100)
+    fill(primary, 10)
     primary.ask("CONFIG", "SET", "min-replicas-to-write", 1, "min-replicas-max-lag", 1)
     primary.ask("CONFIG", "SET", "rdb-key-save-delay", SLOW_MICROSECONDS)
     with stream_of(primary) as stream:
