@@ -25,15 +25,20 @@ from tests.processes.replicated import Deploy, backup_access, follow, read_until
 from tests.processes.servers import Deployment, Process, deployment, wait_for
 from tests.processes.valkey import valkey_command
 
-SLOW_MICROSECONDS = 1_000_000
-"""For each key of a snapshot: so it lasts as long as a test needs."""
-
 
 def fill(process: Process, keys: int = 1000, expiring: int = 10, prefix: str = "key") -> None:
     with process.client() as client, client.pipeline(transaction=False) as pipeline:
         for number in range(keys):
             pipeline.set(f"{prefix}:{number}", f"{number} " * 200, ex=10_000 if number < expiring else None)
         pipeline.execute()
+
+
+def fill_much(process: Process) -> None:
+    """So much that a snapshot of it is under way for as long as nobody reads it."""
+    process.ask("CONFIG", "SET", "rdbcompression", "no")
+    with process.client() as client:
+        for number in range(50):
+            client.setrange(f"much:{number}", 1_000_000, "x")
 
 
 def offset_of(process: Process) -> int:
@@ -277,12 +282,10 @@ def test_a_replica_without_its_primary_is_no_source(deploy: Deploy) -> None:
 def test_a_node_that_dies_or_falls_silent_meanwhile(deploy: Deploy) -> None:
     for end in (Process.kill, Process.pause):
         (primary,) = replicated(deploy, 0, name=f"{end.__name__}-test")
-        fill(primary, 1000)
-        primary.ask("CONFIG", "SET", "rdb-key-save-delay", SLOW_MICROSECONDS)
+        fill_much(primary)
         with stream_of(primary, silence_timeout_seconds=2) as stream:
             snapshot = stream.full_copy()
             end(primary)
-            # A child that is still there goes on making the file, but the connection is its parent's.
             with pytest.raises(SourceError, match=f"{primary.name}: (ended the connection|silent for 2 s)"):
                 list(snapshot.chunks())
         with (
@@ -295,9 +298,8 @@ def test_a_node_that_dies_or_falls_silent_meanwhile(deploy: Deploy) -> None:
 def test_an_isolated_primary_is_not_deceived(deploy: Deploy) -> None:
     """Neither a snapshot nor what follows it counts for WAIT; min-replicas-to-write is deceived for max-lag only."""
     (primary,) = replicated(deploy, 0)
-    fill(primary, 10)
+    fill_much(primary)
     primary.ask("CONFIG", "SET", "min-replicas-to-write", 1, "min-replicas-max-lag", 1)
-    primary.ask("CONFIG", "SET", "rdb-key-save-delay", SLOW_MICROSECONDS)
     with stream_of(primary) as stream:
         stream.full_copy()
         found = primary.info()
@@ -306,7 +308,6 @@ def test_an_isolated_primary_is_not_deceived(deploy: Deploy) -> None:
         with pytest.raises(redis.ResponseError, match="NOREPLICAS"):
             primary.ask("SET", "key", "value")
     wait_for(lambda: not primary.info()["rdb_bgsave_in_progress"], "the node ends what nobody waits for")
-    primary.ask("CONFIG", "SET", "rdb-key-save-delay", 0)
     with stream_of(primary) as stream:
         assert_whole(b"".join(stream.full_copy(with_increments=True).chunks()))
         primary.ask("CONFIG", "SET", "min-replicas-to-write", 0)
@@ -327,7 +328,7 @@ def test_sentinels_take_no_notice(deploy: Deploy) -> None:
     made: Deployment = deploy(nodes=2)
     form(made.target, made.access, progress=lambda _: None, timeout_seconds=20)
     primary = made.primary
-    fill(primary, 10)
+    fill_much(primary)
     known = {f"localhost:{process.port}" for process in made.replicas}
 
     def replicas(sentinel: Process) -> set[str]:
@@ -341,14 +342,12 @@ def test_sentinels_take_no_notice(deploy: Deploy) -> None:
         return max(ages) < time.monotonic() - since - 0.5
 
     with stream_of(primary) as ending, stream_of(primary) as going_on:
-        primary.ask("CONFIG", "SET", "rdb-key-save-delay", SLOW_MICROSECONDS)
         ending.full_copy()
         listed = wait_for(lambda: primary.info().get("slave1"), "the primary lists the connection")
         assert (listed["port"], listed["state"]) == (NO_PORT, "wait_bgsave")
         listed_at = time.monotonic()
         wait_for(lambda: have_asked(listed_at), "every Sentinel has read the primary's list", 30)
         ending.close()
-        primary.ask("CONFIG", "SET", "rdb-key-save-delay", 0)
         assert [replicas(sentinel) for sentinel in made.sentinels] == [known] * 3
         wait_for(lambda: not primary.info()["rdb_bgsave_in_progress"], "the node ends what nobody waits for")
         assert_whole(b"".join(going_on.full_copy(with_increments=True).chunks()))
