@@ -66,6 +66,36 @@ def parse_head(content: bytes) -> Head | None:
         return None
 
 
+class HeadReader:
+    """Finds the head of an RDB file that comes in pieces; ``head`` is None until enough of them have come."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self._beginning = b""
+        self._look_at = 0
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece. Raises Damaged as `parse_head` does."""
+        if self.head is None:
+            self._beginning += piece
+            if len(self._beginning) >= self._look_at:
+                self._parse()
+
+    def finish(self) -> Head:
+        """The head, after the last piece. Raises Damaged if the file ends before its first key."""
+        if self.head is None:
+            self._parse()
+        if self.head is None:
+            raise Damaged("the RDB file ends before its first key")
+        return self.head
+
+    def _parse(self) -> None:
+        # At twice as much each time nothing is parsed over and over.
+        self.head, self._look_at = parse_head(self._beginning), 2 * len(self._beginning)
+        if self.head is not None:
+            self._beginning = b""
+
+
 class _Incomplete(Exception):
     """More bytes are needed."""
 

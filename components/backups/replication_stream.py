@@ -13,7 +13,7 @@ its Sentinels; tests/processes/test_replication_stream.py shows it again:
 * One that goes on after the snapshot is ``online``. It never acknowledges an offset, so WAIT does not count it; but
   the node counts it towards min-replicas-to-write for min-replicas-max-lag seconds (10 by default) after each connect,
   and formation waits for it as for a stranger that replicates. After repl-timeout (60 s by default) the node closes it.
-* A node that is told to stop waits up to shutdown-timeout (10 s by default) for it, as for any replica that is behind.
+* A node that is told to stop waits for either up to shutdown-timeout (10 s by default), as for any replica.
 
 So the source should be a replica in sync, where little of this matters. If the primary is alone, its snapshot is best
 taken without increments.
@@ -29,8 +29,8 @@ from types import TracebackType
 from components.formation.connection import tls_context
 from components.formation.members import Access, Member
 
-from .errors import Damaged, SourceError
-from .rdb_head import Head, parse_head
+from .errors import SourceError
+from .rdb_head import Head, HeadReader
 
 NO_PORT = 65_536
 """What a connection gives as its own port: one that there cannot be, by which it is known among a node's replicas."""
@@ -52,14 +52,18 @@ class Snapshot:
     Attributes:
         replication_id: of the history that the offset is of.
         offset: of the last byte of the stream that is contained.
-        head: what the RDB file says of itself; known after the first pieces, surely after the last.
     """
 
     def __init__(self, wire: _Wire, replication_id: str, offset: int) -> None:
         self.replication_id = replication_id
         self.offset = offset
-        self.head: Head | None = None
         self._wire = wire
+        self._head = HeadReader()
+
+    @property
+    def head(self) -> Head | None:
+        """What the RDB file says of itself; known after the first pieces, surely after the last."""
+        return self._head.head
 
     def chunks(self) -> Iterator[bytes]:
         """The RDB file, in pieces of at most `PIECE_BYTES`, as they arrive; once only.
@@ -67,17 +71,10 @@ class Snapshot:
         It is there as a whole when the iterator has ended. Raises SourceError if the connection ends before, or nothing
         comes in time, and Damaged if it is no RDB file.
         """
-        beginning, look_at = b"", 1
         for piece in self._pieces():
-            if self.head is None:
-                beginning += piece
-                if len(beginning) >= look_at:
-                    # Twice as much each time: nothing is parsed over and over.
-                    self.head, look_at = parse_head(beginning), 2 * len(beginning)
+            self._head.feed(piece)
             yield piece
-        self.head = self.head or parse_head(beginning)
-        if self.head is None:
-            raise Damaged(f"{self._wire.name}: sent a snapshot that ends before its first key")
+        self._head.finish()
 
     def _pieces(self) -> Iterator[bytes]:
         announced = self._wire.answer()
