@@ -90,12 +90,11 @@ class Boundaries:
             if position >= size:
                 break
             end = find(b"\r\n", position, position + _MOST_HEADER_BYTES)
-            if end < 0:
-                if size - position >= _MOST_HEADER_BYTES:
-                    raise _no_command(origin + position)
-                break
-            if data[position] != (_STRING if words else _ARRAY):
+            too_long = end < 0 and size - position >= _MOST_HEADER_BYTES
+            if too_long or data[position] != (_STRING if words else _ARRAY):
                 raise _no_command(origin + position)
+            if end < 0:
+                break
             digits = data[position + 1 : end]
             number = int(digits) if digits.isdigit() else -1
             if number < 0:

@@ -276,7 +276,10 @@ class _Ended(Exception):
 @contextlib.contextmanager
 def _guarded_folder(parent: Path, program: Sequence[str]) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     """A folder that nobody else can read, and who sees to it that it goes."""
-    folder = Path(tempfile.mkdtemp(prefix="throwaway-", dir=parent))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="throwaway-", dir=parent))
+    except OSError as error:
+        raise BackupError(f"{parent}: {error.strerror}: a throwaway server needs a folder there") from error
     try:
         with subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "throwaway", str(folder), *program, str(folder / "server.conf")],

@@ -90,6 +90,11 @@ def test_no_command(content: bytes) -> None:
         list(complete_commands([encoded([b"GET", b""]), content + b"\r\n" * 20]))
 
 
+def test_an_incomplete_header_is_looked_at_already() -> None:
+    with pytest.raises(Damaged, match="no command begins at byte 0 "):
+        list(complete_commands([b"junk"]))
+
+
 def test_pieces_that_are_not_needed_are_not_asked_for() -> None:
     def pieces() -> Iterator[bytes]:
         yield encoded(PING) + encoded([b"DEL", b"a"])
