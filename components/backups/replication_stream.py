@@ -245,6 +245,11 @@ class ReplicationStream:
             wire.ask("CLIENT", "SETNAME", "backup")
             wire.ask("REPLCONF", "listening-port", str(NO_PORT))
             wire.ask("REPLCONF", "capa", "eof", "capa", "psync2")
+            # Valkey writes for the replicas of long ago unless they tell their version, and fails if that is not
+            # enough for the data. Redis has no such option.
+            version = wire.ask_info("server").get("valkey_version")
+            if version is not None:
+                wire.ask("REPLCONF", "version", version)
         except BaseException:
             wire.close()
             raise
