@@ -64,6 +64,7 @@ wait
 rm -rf "$folder"
 """
 _STOP_SECONDS = 30.0
+_SERVING_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
 _START_ATTEMPTS = 5
 _ANSWER_SECONDS = 10.0
@@ -174,7 +175,10 @@ def throwaway_server(
             if increments is not None:
                 # Nothing is written any more: not what expires, nor what leaves by MIGRATE.
                 client.config_set("appendonly", "no")
-            yield ThrowawayServer(client, _loaded(client, increments is None), head)
+            loaded = _loaded(client, increments is None)
+            if cluster and any(loaded.databases.values()):
+                _wait_until_serving(client)
+            yield ThrowawayServer(client, loaded, head)
 
 
 def _on_path() -> list[str]:
@@ -337,6 +341,15 @@ def _wait_until_loaded(
             if time.monotonic() > deadline:
                 raise BackupError(f"the throwaway server did not load the backup within {seconds:.0f} s")
             time.sleep(_PAUSE_SECONDS)
+
+
+def _wait_until_serving(client: redis.Redis) -> None:
+    """A cluster's node takes no command about keys, so no MIGRATE, in its first two seconds."""
+    deadline = time.monotonic() + _SERVING_SECONDS
+    while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):  # type: ignore[no-untyped-call]
+        if time.monotonic() > deadline:
+            raise BackupError(f"the throwaway server serves no keys after {_SERVING_SECONDS:.0f} s")
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _client(port: int, password: str, timeout_seconds: float) -> redis.Redis:

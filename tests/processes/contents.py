@@ -83,11 +83,18 @@ def _value(client: Any, kind: bytes, key: bytes) -> Any:
             )
             return fields, times
         case b"stream":
-            state = client.execute_command("XINFO", "STREAM", key, "FULL", "COUNT", 0)
-            return {name: value for name, value in _flat(state) if not name.startswith(b"radix")}
+            return _stream(client, key)
     raise AssertionError(f"{key!r} is of type {kind!r}")
 
 
-def _flat(state: Any) -> list[tuple[bytes, Any]]:
-    pairs = list(state.items()) if isinstance(state, dict) else list(zip(state[::2], state[1::2], strict=True))
-    return [(name if isinstance(name, bytes) else str(name).encode(), value) for name, value in pairs]
+def _stream(client: Any, key: bytes) -> Any:
+    """Without when consumers were seen, which each server knows for itself."""
+    state = client.xinfo_stream(key)
+    groups = client.xinfo_groups(key)
+    pending = [
+        (each["message_id"], each["consumer"], each["times_delivered"])
+        for group in groups
+        for each in client.xpending_range(key, group["name"], "-", "+", 100)
+    ]
+    numbers = [state[name] for name in ("last-generated-id", "max-deleted-entry-id", "entries-added")]
+    return client.xrange(key), numbers, groups, pending
