@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from components.backups.errors import BackupError, Damaged, SourceError
@@ -153,6 +153,7 @@ def test_the_end_is_found_wherever_it_is_cut(content: bytes, following: bytes, d
 @settings(deadline=None)
 @given(contents, st.integers(1, 39))
 def test_a_part_of_the_mark_is_no_end(content: bytes, size: int) -> None:
+    assume(MARK not in content + MARK[:size])
     snapshot = Snapshot(cast(Any, FakeWire(f"$EOF:{MARK.decode()}", [content, MARK[:size]])), HISTORY, 1)
     with pytest.raises(SourceError, match="ended"):
         list(snapshot.chunks())
@@ -284,12 +285,10 @@ def test_a_node_that_does_not_tell_the_history() -> None:
 
 @pytest.mark.parametrize("answer", [b"+OK\r\n", b"-NOMASTERLINK no link\r\n"])
 def test_answers_instead_of_going_on(answer: bytes) -> None:
-    with (
-        connected([answer]) as (_, stream),
-        pytest.raises(SourceError, match="node: (answers PSYNC|refuses: NOM)") as it,
-    ):
+    expected = r"node: (answers PSYNC with|refuses: NOM)"
+    with connected([answer]) as (_, stream), pytest.raises(SourceError, match=expected) as caught:
         stream.continue_from(LATER, 1500)
-    assert not isinstance(it.value, HistoryGone)
+    assert not isinstance(caught.value, HistoryGone)
 
 
 def test_it_connects_anew_where_it_was() -> None:
