@@ -2,7 +2,7 @@
 
 Nothing is written to a disk on the node: it forks, and its child sends the data as it reads them (Redis documentation:
 "Replication", "Diskless replication"). What such a connection is to everybody else was found out with Redis 8.0.2 and
-its Sentinels; tests/processes/test_replication_stream.py shows it again:
+its Sentinels; tests/processes/test_replication_stream.py shows most of it again:
 
 * The node lists it as a replica (INFO replication, ``slaveN``) from PSYNC until it is closed. One for the snapshot
   alone (REPLCONF rdb-only) never becomes ``online``, is closed by the node after the last byte, and counts neither

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import redis
 
+from components.backups import throwaway_server as throwaway_server_module
 from components.backups.commands import complete_commands
 from components.backups.errors import BackupError, Damaged
 from components.backups.throwaway_server import ThrowawayServer, throwaway_server
@@ -380,3 +382,19 @@ def test_who_fails_with_it_leaves_nothing(deploy: Deploy, redis_command: list[st
         with pytest.raises(ZeroDivisionError), throwaway_server(parent, snapshot, command=redis_command):
             raise ZeroDivisionError
         assert len(list(parent.iterdir())) == 3
+
+
+@pytest.mark.parametrize("cluster", [False, True], ids=["port", "bus port"])
+def test_a_port_that_somebody_takes_meanwhile(
+    deploy: Deploy, redis_command: list[str], parent: Path, monkeypatch: pytest.MonkeyPatch, cluster: bool
+) -> None:
+    (primary,) = replicated(deploy, 0)
+    primary.ask("SET", "key", "value")
+    port, tls_port, bus_port = throwaway_server_module._free_ports(3)
+    with socket.create_server(("127.0.0.1", bus_port if cluster else port)):
+        ports = iter([[port, tls_port, bus_port], throwaway_server_module._free_ports(3)])
+        monkeypatch.setattr(throwaway_server_module, "_free_ports", lambda count: next(ports))
+        snapshot = snapshot_of(primary)
+        with throwaway_server(parent, snapshot, command=redis_command, cluster=cluster) as server:
+            assert server.client.dbsize() == 1
+    assert next(ports, None) is None
