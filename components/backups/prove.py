@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import redis
 
 from ..formation.cluster.observation import slots_of
-from ..formation.cluster.slots import SLOT_COUNT, format_slots
+from ..formation.cluster.slots import format_slots
 from ..topologies import CLUSTER
 from .catalog import Catalog, manifest_checksum
 from .errors import BackupError, Damaged
@@ -23,7 +20,6 @@ from .throwaway_server import throwaway_server
 
 Progress = Callable[[str], None]
 _SAMPLES = 100
-_LOAD_SECONDS = 3600.0
 
 
 def prove(
@@ -32,7 +28,7 @@ def prove(
     key: bytes | None,
     scratch: Path,
     progress: Progress,
-    command: Sequence[str] | None = None,
+    command: Sequence[str] = (),
 ) -> Proof:
     """Load it shard by shard, and record that it could be.
 
@@ -84,46 +80,33 @@ def _prove_shard(
     shard: ShardCopy,
     key: bytes | None,
     scratch: Path,
-    command: Sequence[str] | None,
+    command: Sequence[str],
     counted: _Counts,
 ) -> None:
     of_a_cluster = manifest.topology == CLUSTER
-    folder = Path(tempfile.mkdtemp(prefix="proof-", dir=scratch))
-    try:
-        data = folder / "dump.rdb"
-        with (
-            catalog.store.read(catalog.key(manifest.backup, shard.snapshot.name)) as chunks,
-            data.open("wb") as file,
-        ):
-            for chunk in unseal(chunks, key, shard.snapshot):
-                file.write(chunk)
-        with throwaway_server(data, of_a_cluster=of_a_cluster, load_seconds=_LOAD_SECONDS, command=command) as client:
-            info: dict[str, Any] = client.info()
-            loaded, expired = int(info["rdb_last_load_keys_loaded"]), int(info["rdb_last_load_keys_expired"])
-            several = sum(name.startswith("db") and name[2:].isdigit() for name in info) > 1
-            # The manifest's number is of the first database; most deployments have no other.
-            if loaded + expired < shard.keys or (not several and loaded + expired != shard.keys):
-                raise Damaged(
-                    f"a server has loaded {loaded} keys, and {expired} had expired, but the manifest says {shard.keys}"
-                )
-            if of_a_cluster:
-                counted.slots.update(_by_slot(client, shard))
-            counted.keys[shard.name], counted.expired[shard.name] = loaded, expired
-            counted.sampled += _read_samples(client, loaded)
-            counted.version = str(info.get("valkey_version") or info["redis_version"])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _by_slot(client: redis.Redis, shard: ShardCopy) -> dict[str, int]:
-    with client.pipeline(transaction=False) as pipeline:
-        for slot in range(SLOT_COUNT):
-            pipeline.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot)  # type: ignore[no-untyped-call]
-        found = {slot: int(count) for slot, count in enumerate(pipeline.execute()) if count}
-    strays = found.keys() - set(slots_of(shard.slots))
-    if strays:
-        raise Damaged(f"it has keys of slots {format_slots(strays)}, which are not the shard's")
-    return {str(slot): count for slot, count in found.items()}
+    with (
+        catalog.store.read(catalog.key(manifest.backup, shard.snapshot.name)) as chunks,
+        throwaway_server(
+            scratch, unseal(chunks, key, shard.snapshot), command=command, cluster=of_a_cluster
+        ) as server,
+    ):  # fmt: skip
+        loaded = server.loaded
+        expired = loaded.expired or 0
+        # The manifest's number is of the first database; most deployments have no other.
+        several = len(loaded.databases) > 1
+        if loaded.keys + expired < shard.keys or (not several and loaded.keys + expired != shard.keys):
+            raise Damaged(
+                f"a server has loaded {loaded.keys} keys, and {expired} had expired, but the manifest says {shard.keys}"
+            )
+        if of_a_cluster:
+            by_slot = server.keys_by_slot()
+            strays = by_slot.keys() - set(slots_of(shard.slots))
+            if strays:
+                raise Damaged(f"it has keys of slots {format_slots(strays)}, which are not the shard's")
+            counted.slots.update({str(slot): count for slot, count in by_slot.items()})
+        counted.keys[shard.name], counted.expired[shard.name] = loaded.keys, expired
+        counted.sampled += _read_samples(server.client, loaded.keys)
+        counted.version = loaded.version
 
 
 def _read_samples(client: redis.Redis, keys: int) -> int:

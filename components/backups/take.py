@@ -18,7 +18,6 @@ from ..topologies import CLUSTER, topology_of
 from .catalog import Catalog
 from .errors import SourceError
 from .manifest import Manifest, ShardCopy
-from .rdb_head import LARGEST_HEAD, Head, Incomplete, read_head
 from .replication_stream import ReplicationStream
 from .sealing import COMPRESSION, ENCRYPTION, key_fingerprint, seal
 from .sources import Source, settled_survey
@@ -132,8 +131,9 @@ def _copied(
         if snapshot.offset < source.offset:
             raise SourceError(f"{member.name}: its history has changed; a failover may be under way")
         progress(f"copying {source.shard} from {member.name}")
-        head, chunks = _with_head(snapshot.chunks, member)
-        facts = seal(_until(stop, chunks), upload, order.key)
+        facts = seal(_until(stop, snapshot.chunks()), upload, order.key)
+        head = snapshot.head
+    assert head is not None  # of every snapshot that has come as a whole
     progress(f"copied {source.shard}: {facts.plain_bytes} bytes, {facts.stored_bytes} in the store")
     return ShardCopy(
         name=source.shard,
@@ -164,19 +164,6 @@ def _wait_until_caught_up(access: Access, source: Source, member: Member) -> Non
             if time.monotonic() > deadline:
                 raise SourceError(f"{member.name}: is behind {source.primary.name} for {_CATCH_UP_SECONDS:.0f} s")
             time.sleep(0.05)
-
-
-def _with_head(chunks: Iterator[bytes], member: Member) -> tuple[Head, Iterator[bytes]]:
-    """What the file says at its begin, and all of it."""
-    begin = b""
-    for chunk in chunks:
-        begin += chunk
-        try:
-            return read_head(begin), itertools.chain([begin], chunks)
-        except Incomplete:
-            if len(begin) > LARGEST_HEAD:
-                break
-    raise SourceError(f"{member.name}: sent no RDB file")
 
 
 def _until(stop: threading.Event, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -17,13 +17,15 @@ from typing import Any
 
 import redis
 
+from components.config_files import redis_acl_rules
 from components.formation import Access, Address, Member
 from components.formation.replication import ReplicationTarget, SentinelSettings
+from components.settings import ReplicatedRedisSettings
 from tests.ports import free_port
 from tests.processes.certificates import Authority
 
 DOWN_AFTER_MILLISECONDS = 1000
-PASSWORDS = {user: f"{user}-password" for user in ("admin", "app", "replication", "sentinel")}
+PASSWORDS = {user: f"{user}-password" for user in ("admin", "app", "replication", "sentinel", "backup")}
 # What a node needs at least; a deployment's own rules are tested where they are made.
 NODE_USERS = {
     "admin": "~* &* +@all -flushall -flushdb -keys -debug",
@@ -31,6 +33,7 @@ NODE_USERS = {
     "replication": "+psync +replconf +ping",
     "sentinel": "allchannels +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info "
     "+client|setname +client|kill +script|kill",
+    "backup": redis_acl_rules(ReplicatedRedisSettings())["backup"],
 }
 SENTINEL_USERS = {
     "admin": "allchannels +@all",
