@@ -14,6 +14,7 @@ from .credentials import Credentials
 from .formation_resource import Formation
 from .hooks import RollingGate
 from .nodes import BackupService, Node, NodeKind, NodeSpec, Platform
+from .restoration import Restoration
 from .settings import NodeSettings
 from .tls import CertificateAuthority, NodeCertificate
 from .topology_resource import Topology
@@ -171,6 +172,7 @@ class Groundwork:
             ca_certificate=self.ca_certificate,
             generations={node.spec.name: node.generation for node in nodes},
             files_generations={node.spec.name: node.files_generation for node in nodes if node.spec.kind == "redis"},
+            begins_closed=self._settings.backup.restore_from is not None,
             opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=needs)),
         )
         if self._settings.backup.backups:
@@ -178,7 +180,7 @@ class Groundwork:
         return formation
 
     def _back_up(self, topology: Topology, formation: Formation) -> None:
-        """Take backups from now on, of nodes that are one deployment."""
+        """Take backups from now on, of nodes that are one deployment; what it starts from is restored before."""
         settings = self._settings.backup
         secret = pulumi.Output.all(self.credentials, self.ca_certificate).apply(
             lambda values: backup_files.secret(settings, *values)
@@ -194,7 +196,16 @@ class Groundwork:
             },
         )
         after = pulumi.ResourceOptions(depends_on=[formation])
-        self._platform.create_backup_service(service, pulumi.ResourceOptions.merge(self._children, after))
+        ready = self._platform.create_backup_service(service, pulumi.ResourceOptions.merge(self._children, after))
+        if settings.restore_from is not None:
+            Restoration(
+                f"{self._name}-restoration",
+                record=topology.record,
+                restore_from=settings.restore_from,
+                passwords=self.passwords,
+                ca_certificate=self.ca_certificate,
+                opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=ready)),
+            )
 
 
 def published_on(nodes: Sequence[Node]) -> str | None:

@@ -127,8 +127,8 @@ class Platform(Protocol):
         """
         ...
 
-    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
-        """Make what takes backups, beside the nodes. Nothing waits for it."""
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
+        """Make what takes backups, beside the nodes. Returns what a restore has to wait for."""
         ...
 
     def give_access(

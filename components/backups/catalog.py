@@ -95,6 +95,11 @@ class Catalog:
         self._claims = Claims(store, self._key("claims"))
 
     @property
+    def deployment(self) -> str:
+        """Whose backups they are."""
+        return self._deployment
+
+    @property
     def store(self) -> Store:
         """Where they are."""
         return self._store

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,17 @@ def serve(configuration: Path, stop: threading.Event) -> int:
 
 def run(configuration: Path) -> int:
     """Carry out the request on standard input: lines of progress as JSON, the answer last, all on standard output."""
-    request = json.load(sys.stdin)["request"]
+    orders = json.load(sys.stdin)
+    request, secret = orders["request"], orders.get("secret") or {}
+    clean = answers.cleaner([value for value in secret.values() if value])
     channel, sys.stdout = sys.stdout, sys.stderr
 
     def say(values: Mapping[str, Any]) -> None:
-        print(json.dumps(values), file=channel, flush=True)
+        with suppress(BrokenPipeError):  # whoever asked is gone; what was begun goes on
+            print(clean(json.dumps(values)), file=channel, flush=True)
 
     try:
-        result = _carried_out(Service.load(configuration), request, lambda line: say({"line": line}))
+        result = _carried_out(Service.load(configuration), request, secret, lambda line: say({"line": line}))
         answer = answers.of_result(result)
     except BackupError as error:
         answer = answers.of_error(FormationError(str(error)))
@@ -66,13 +70,27 @@ def run(configuration: Path) -> int:
     return 0
 
 
-def _carried_out(service: Service, request: Mapping[str, Any], progress: Progress) -> Any:
+def _carried_out(
+    service: Service, request: Mapping[str, Any], secret: Mapping[str, str | None], progress: Progress
+) -> Any:
+    arguments = request["arguments"]
     match request["operation"]:
         case "take":
             manifest = service.run(name_of(datetime.now(UTC)), progress)
             return None if manifest is None else manifest.backup
         case "prove":
-            return service.prove(request["arguments"]["backup"], progress)
+            return service.prove(arguments["backup"], progress)
+        case "restore":
+            return service.restore(
+                arguments["backup"],
+                secret["admin"] or "",
+                key=secret.get("encryption_key"),
+                pattern=arguments["pattern"],
+                overwrite=arguments["overwrite"],
+                progress=progress,
+            )
+        case "abandon":
+            return service.abandon(secret["admin"] or "", progress)
         case "list":
             return [
                 {

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import fcntl
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..formation.members import Access
-from .catalog import Catalog
+from .catalog import Backup, Catalog
 from .claims import Claim
-from .errors import BackupError
+from .errors import BackupError, Damaged, StoreError
 from .manifest import Manifest
-from .names import name_of
+from .names import LATEST, moment_of, name_of
 from .prove import prove
+from .restore import RestoreOrder, abandon, restore
 from .retention import Retention
 from .schedule import due_at
 from .stores import store_of
@@ -44,6 +48,10 @@ class Service:
     proof: bool
     scratch: Path
     heartbeat: Path
+    store_settings: Mapping[str, Any] = field(repr=False)
+    """As :func:`stores.store_of` takes them."""
+    key: bytes = field(repr=False)
+    """The deployment's own, whether it seals backups now or did before."""
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -53,19 +61,22 @@ class Service:
         access = Access("backup", secret["passwords"]["backup"], secret["ca_certificate"])
         encrypted = settings["encryption"] == "client"
         deployment = settings["deployment"]
+        own_key, store = _key(secret["encryption_key"]), _store(settings, secret)
         return cls(
             order=Order(
                 deployment=deployment,
                 record=settings["record"],
                 access=access,
-                key=_key(secret["encryption_key"]) if encrypted else None,
+                key=own_key if encrypted else None,
             ),
-            catalog=Catalog(store_of(_store(settings, secret)), deployment),
+            catalog=Catalog(store_of(store), deployment),
             schedule=settings["schedule"],
             retention=Retention(**settings["retention"]),
             proof=settings["proof"],
             scratch=Path(settings["scratch"]),
             heartbeat=Path(settings["heartbeat"]),
+            store_settings=store,
+            key=own_key,
         )
 
     def run_if_due(self, progress: Progress, now: datetime | None = None) -> Manifest | None:
@@ -111,9 +122,96 @@ class Service:
             raise
         return found.name
 
+    def restore(
+        self,
+        backup: str,
+        admin_password: str,
+        *,
+        key: str | None,
+        pattern: str | None,
+        overwrite: bool,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Put a backup's data into the deployment: see :func:`restore.restore`.
+
+        Args:
+            backup: ``latest``, a name, or ``s3://bucket/prefix/<deployment>/<either>``.
+            admin_password: of user ``admin``, who puts them there.
+            key: that the backup was sealed with, as text, where it is not this deployment's own.
+            pattern: see :class:`restore.RestoreOrder`.
+            overwrite: likewise.
+            progress: gets a line for each step.
+
+        Returns its name, and the numbers of :class:`restore.Restored`. Raises BackupError.
+        """
+        catalog, name = self._place_of(backup)
+        found = self._chosen(catalog, name)
+        assert found.manifest is not None
+        order = RestoreOrder(
+            catalog=catalog,
+            manifest=found.manifest,
+            key=(_key(key) if key else self.key) if found.manifest.encryption else None,
+            record=self.order.record,
+            access=self._admin(admin_password),
+            pattern=pattern,
+            overwrite=overwrite,
+            scratch=self.scratch,
+        )
+        with self._alone():
+            progress(f"restoring {found.name} of {found.manifest.deployment}, {found.manifest.keys} keys")
+            restored = restore(order, progress)
+        return {"backup": found.name, **dataclasses.asdict(restored)}
+
+    def abandon(self, admin_password: str, progress: Progress) -> None:
+        """Empty a deployment that an interrupted restore has left. Raises BackupError."""
+        with self._alone():
+            abandon(self.order.record, self._admin(admin_password), progress)
+
+    def _admin(self, password: str) -> Access:
+        return Access("admin", password, self.order.access.ca_certificate)
+
+    def _place_of(self, backup: str) -> tuple[Catalog, str]:
+        """The catalog that a backup is in, and its name there. Raises StoreError."""
+        if not backup.startswith("s3://"):
+            return self.catalog, backup
+        bucket, _, path = backup.removeprefix("s3://").partition("/")
+        *parents, deployment, name = ["", *path.split("/")]
+        if self.store_settings["kind"] != "s3":
+            raise StoreError(f"{backup}: this deployment's backups are on a volume, and it has no right to use S3")
+        elsewhere = {**self.store_settings, "bucket": bucket, "prefix": "/".join(parents[1:]), "object_lock_days": None}
+        return Catalog(store_of(elsewhere), deployment), name
+
+    def _chosen(self, catalog: Catalog, name: str) -> Backup:
+        if name == LATEST:
+            found = catalog.latest(proven=self.proof)
+            if found is None:
+                raise BackupError(
+                    f"{catalog.store.place} has no {'proven ' if self.proof else ''}backup of {catalog.deployment}; "
+                    "see `python -m ops backup list`"
+                )
+            return found
+        if moment_of(name) is None:
+            raise BackupError(f"'{name}' is neither latest nor a backup's name such as 2026-11-26T03-00-00Z")
+        found = catalog.backup(name)
+        if found is None:
+            raise BackupError(f"{catalog.store.place} has no backup {name} of {catalog.deployment}")
+        if not found.good or found.manifest is None:
+            raise Damaged(f"{name} cannot be restored: it is {found.state.value}: {found.problem}")
+        return found
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One restore at a time; the system lets the next one go when this program ends, however it does."""
+        with (self.scratch / "restore.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BackupError("another restore is under way here: wait until it has ended") from error
+            yield
+
     def _prove(self, manifest: Manifest, progress: Progress) -> None:
         started = time.monotonic()
-        prove(self.catalog, manifest, self.order.key, self.scratch, progress)
+        prove(self.catalog, manifest, self.key if manifest.encryption else None, self.scratch, progress)
         seconds = time.monotonic() - started
         self.catalog.put_status(self.catalog.status().after_proof(manifest.backup, now=time.time(), seconds=seconds))
 

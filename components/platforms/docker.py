@@ -116,7 +116,7 @@ class DockerPlatform:
         )
         return Node(spec, self.reach(spec.listener), container.id, files.id)
 
-    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
         """Make the container, hardened as a node is, with a scratch volume, as tmpfs would count as its memory."""
         image = self._create_backup_image(service, opts)
         scratch = self._create_volume(f"{service.name}-scratch", opts, retained=False)
@@ -126,7 +126,7 @@ class DockerPlatform:
             backups = self._create_volume(f"{self._prefix}-backups", opts, retained=service.retain_data)
             mounts.append(_mount(BACKUPS_FOLDER, backups))
         files = self._create_files(service.name, service.files, mounts[1], opts)
-        self._create_container(
+        container = self._create_container(
             service.name,
             image.name,
             ["python3", backup_image.PROGRAM, "service"],
@@ -138,6 +138,7 @@ class DockerPlatform:
             restart_files=service.files,
             opts=pulumi.ResourceOptions.merge(opts, self._container_options(image, files)),
         )
+        return (container,)
 
     def _create_container(
         self,

@@ -123,7 +123,7 @@ def app_can_log_in(made: Made) -> bool:
     return answer
 
 
-@pytest.fixture(params=["redis", "valkey"])
+@pytest.fixture(params=["redis", pytest.param("valkey", marks=pytest.mark.long)])
 def command(request: pytest.FixtureRequest, redis_command: list[str]) -> list[str]:
     return redis_command if request.param == "redis" else valkey_command()
 
@@ -180,7 +180,7 @@ def fill_cluster(cluster: Cluster) -> None:
             client.function_load("#!lua name=lib\nredis.register_function('one', function() return 1 end)")
 
 
-@pytest.mark.parametrize("shards", [2, 5])
+@pytest.mark.parametrize("shards", [2, pytest.param(5, marks=pytest.mark.long)])
 def test_a_cluster_comes_back_with_another_number_of_shards(
     tmp_path: Path, redis_command: list[str], authority: Authority, shards: int
 ) -> None:
@@ -331,6 +331,7 @@ def test_an_interrupted_restore_can_be_abandoned(deploy: Callable[..., Deploymen
     assert everything(made) == {}
 
 
+@pytest.mark.long
 def test_a_failover_meanwhile(deploy: Callable[..., Deployment], tmp_path: Path) -> None:
     """The new primary may lack what the old one had taken: everything is begun anew."""
     made = formed(deploy())

@@ -312,9 +312,7 @@ def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, mon
     assert service.run_if_due(lambda _: None) is None
 
 
-@pytest.mark.parametrize(
-    "setting", [{"point-in-time-recovery": True}, {"restore-from": "latest"}, {"restore-point-in-time": "2026-11-26"}]
-)
+@pytest.mark.parametrize("setting", [{"point-in-time-recovery": True}, {"restore-point-in-time": "2026-11-26"}])
 def test_what_nothing_does_yet_is_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="nothing does this yet; leave it out"):
         deployment_settings("replicated", setting)

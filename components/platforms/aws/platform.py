@@ -103,8 +103,9 @@ class AwsPlatform:
         create_alarms(self._context, spec, instance, self._topic, opts)
         return node
 
-    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
         """Nothing yet."""
+        return ()
 
     def give_access(
         self,
