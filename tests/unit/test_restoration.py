@@ -28,16 +28,16 @@ def test_a_restore_waits_for_the_backup_service_and_begins_closed(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = graph(tmp_path, monkeypatch, restore_from="latest")
-    restoration = made.resources["cache-restoration"]
+    restoration = made.of_type("Restoration")["cache-restoration"]
     assert restoration.inputs["restore_from"] == "latest"
     assert any(each.endswith("::cache-backup") for each in restoration.request.dependencies)
-    assert made.resources["cache-formation"].inputs["begins_closed"] is True
+    assert made.of_type("Formation")["cache-formation"].inputs["begins_closed"] is True
 
 
 def test_without_it_nothing_is_restored_or_closed(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = graph(tmp_path, monkeypatch)
-    assert "cache-restoration" not in made.resources
-    assert made.resources["cache-formation"].inputs["begins_closed"] is False
+    assert not made.of_type("Restoration")
+    assert made.of_type("Formation")["cache-formation"].inputs["begins_closed"] is False
 
 
 def test_another_backup_is_refused_for_a_deployment_that_has_started() -> None:
