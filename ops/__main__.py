@@ -153,6 +153,21 @@ def restore(
     restore_backup(deployment, backup, console, pattern=pattern, overwrite=overwrite, key=key)
 
 
+drill = typer.Typer(no_args_is_help=True, help="Practise what nobody wants to need.")
+app.add_typer(drill, name="drill")
+
+
+@drill.command("restore")
+def drill_restore(stack: Stack = None) -> None:
+    """Lose a scratch deployment with the stack's settings, bring it back from its backup, print RPO and RTO.
+
+    The report is filed with the stack's backups. Exit code 1 if something that had to come back did not.
+    """
+    from .drill import drill_restore as practise
+
+    raise typer.Exit(0 if practise(stack, console) else 1)
+
+
 def _text_of(file: Path) -> str:
     try:
         return file.read_text().strip()

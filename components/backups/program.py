@@ -89,6 +89,8 @@ def _carried_out(
                 overwrite=arguments["overwrite"],
                 progress=progress,
             )
+        case "file_drill":
+            return service.catalog.put_drill(arguments["report"], datetime.now(UTC))
         case "abandon":
             return service.abandon(secret["admin"] or "", progress)
         case "list":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import docker
+import pytest
 
 from tests.docker.conftest import MakeStack
 from tests.docker.test_failures import assert_nothing_to_do
@@ -65,3 +68,27 @@ def test_what_was_lost_comes_back_as_a_cluster(make_stack: MakeStack) -> None:
     assert client_of_cluster.get("key:7") == "value 7"
     stack.config["retain-data"] = False
     stack.up()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("topology", ["replicated", "cluster"])
+def test_a_drill_loses_a_scratch_deployment_and_brings_it_back(make_stack: MakeStack, topology: str) -> None:
+    stack = make_stack(topology=topology)
+    stack.up()
+    nodes = stack.roles()
+    drilled = stack.ops("drill", "restore")
+    assert drilled.code == 0, drilled.text
+    assert "everything from before the backup is back" in drilled.text
+    assert "RTO: until everything was read again" in drilled.text
+    assert stack.roles() == nodes
+    container = docker.from_env().containers.get(f"{stack.deployment_name}-backup")
+    filed = container.exec_run(["sh", "-c", f"cat /backups/{stack.deployment_name}/drills/*.json"]).output
+    assert isinstance(filed, bytes)
+    report = json.loads(filed)
+    assert report["complete"]
+    assert report["lost_writes"] > 0
+    assert report["keys"] >= 2000
+    assert "drill-" not in stack.run("stack", "ls").text
+    engine = docker.from_env()
+    assert not [each.name for each in engine.containers.list(all=True) if "-drill-" in str(each.name)]
+    assert not [each.name for each in engine.volumes.list() if "-drill-" in each.name]
