@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import threading
@@ -22,6 +23,7 @@ from .names import name_of
 from .prove import prove
 from .retention import Retention
 from .schedule import due_at
+from .status import OBJECT, Status
 from .stores import store_of
 from .take import Order, take
 
@@ -29,7 +31,7 @@ Progress = Callable[[str], None]
 _CLAIM_SECONDS = 600.0
 _RENEW_SECONDS = 120.0
 _ABANDONED_SECONDS = 24 * 3600.0
-_RETRY_SECONDS = 300.0
+RETRY_SECONDS = 300.0
 """After a run that failed, before the next one."""
 
 
@@ -44,6 +46,8 @@ class Service:
     proof: bool
     scratch: Path
     heartbeat: Path
+    metrics_port: int | None = None
+    """Where metrics are served; None: nowhere."""
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -66,16 +70,21 @@ class Service:
             proof=settings["proof"],
             scratch=Path(settings["scratch"]),
             heartbeat=Path(settings["heartbeat"]),
+            metrics_port=settings.get("metrics_port"),
         )
 
-    def run_if_due(self, progress: Progress, now: datetime | None = None) -> Manifest | None:
-        """Take the backup that is due, if one is. Raises BackupError, which the status tells, too."""
+    def run_if_due(self, progress: Progress, now: datetime | None = None) -> bool:
+        """Take the backup that is due, if one is. Raises BackupError, which the status tells, too.
+
+        True: none is due before the schedule's next tick. False: one still is, but another host takes it, or a run
+        failed a moment ago.
+        """
         now = now or datetime.now(UTC)
         latest = self.catalog.latest()
         tick = due_at(self.schedule, latest.moment if latest else None, now)
-        if tick is None or self._failed_lately(now.timestamp()):
-            return None
-        return self.run(name_of(tick), progress)
+        if tick is None:
+            return True
+        return not self._failed_lately(now.timestamp()) and self.run(name_of(tick), progress) is not None
 
     def run(self, backup: str, progress: Progress) -> Manifest | None:
         """Take a backup of that name, unless another host does; then delete what need not be kept.
@@ -89,7 +98,7 @@ class Service:
         with _Renewed(claim):
             try:
                 manifest = take(self.order, self.catalog, backup, claim.number, progress)
-                self.catalog.put_status(self.catalog.status().after_backup(manifest))
+                self._change_status(lambda status: status.after_backup(manifest))
                 if self.proof:
                     self._prove(manifest, progress)
                 self._tidy(progress)
@@ -111,26 +120,44 @@ class Service:
             raise
         return found.name
 
+    def status(self) -> Status:
+        """As the store has it now. A copy is kept for whoever has no access to the store. Raises BackupError."""
+        found = self.catalog.status()
+        self._keep_copy(found)
+        return found
+
+    def _change_status(self, change: Callable[[Status], Status]) -> None:
+        changed = change(self.catalog.status())
+        self.catalog.put_status(changed)
+        self._keep_copy(changed)
+
+    def _keep_copy(self, status: Status) -> None:
+        new, copy = self.scratch / f".{threading.get_ident()}.{OBJECT}", self.scratch / OBJECT
+        with contextlib.suppress(OSError):  # nothing but what is shown depends on it
+            new.write_bytes(status.to_json())
+            new.replace(copy)
+
     def _prove(self, manifest: Manifest, progress: Progress) -> None:
         started = time.monotonic()
         prove(self.catalog, manifest, self.order.key, self.scratch, progress)
         seconds = time.monotonic() - started
-        self.catalog.put_status(self.catalog.status().after_proof(manifest.backup, now=time.time(), seconds=seconds))
+        self._change_status(lambda status: status.after_proof(manifest, now=time.time(), seconds=seconds))
 
     def _tidy(self, progress: Progress) -> None:
         for name in self.catalog.delete_what_need_not_be_kept(self.retention, datetime.now(UTC)):
             progress(f"{name} is deleted: it need not be kept")
         for name in self.catalog.remove_unfinished(_ABANDONED_SECONDS, time.time()):
             progress(f"{name} is removed: it was never finished")
-        self.catalog.put_status(self.catalog.status().with_kept(*self.catalog.kept()))
+        kept = self.catalog.kept()
+        self._change_status(lambda status: status.with_kept(*kept))
 
     def _failed_lately(self, now: float) -> bool:
-        status = self.catalog.status()
-        return status.last_run_failed and now - (status.last_failure_at or 0) < _RETRY_SECONDS
+        status = self.status()
+        return status.last_run_failed and now - (status.last_failure_at or 0) < RETRY_SECONDS
 
     def _note(self, why: str) -> None:
         try:
-            self.catalog.put_status(self.catalog.status().after_failure(why, now=time.time()))
+            self._change_status(lambda status: status.after_failure(why, now=time.time()))
         except BackupError:
             return  # the store is what failed
 

@@ -21,6 +21,7 @@ from components.backup_settings import BackupSettings
 from components.backups.errors import SourceError
 from components.backups.program import serve
 from components.backups.service import Service
+from components.backups.status import OBJECT, Status
 from components.platforms import backup_image
 from components.remote.archive import BACKUPS, archive, fingerprint
 from components.settings import MEBIBYTE, SettingsError
@@ -309,7 +310,8 @@ def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, mon
     assert status.last_failure is not None
     assert "most of the Sentinels" in status.last_failure
     # Not again at once.
-    assert service.run_if_due(lambda _: None) is None
+    assert not service.run_if_due(lambda _: None)
+    assert Status.from_json((tmp_path / OBJECT).read_bytes()) == status
 
 
 @pytest.mark.parametrize(
