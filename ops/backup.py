@@ -48,7 +48,7 @@ def _ask(deployment: Deployment, operation: str, arguments: Mapping[str, Any], c
         raise DeploymentError("backups are not taken on platform aws yet")
     if shutil.which("docker") is None:
         raise DeploymentError("docker is not on PATH; it is needed to reach the backup container")
-    container = f"{_name(deployment)}-backup"
+    container = backup_container(deployment)
     request = json.dumps({"request": {"operation": operation, "arguments": dict(arguments)}})
     command = ["docker", "exec", "-i", container, "python3", PROGRAM, "run"]
     with subprocess.Popen(
@@ -75,8 +75,11 @@ def _ask(deployment: Deployment, operation: str, arguments: Mapping[str, Any], c
     return answers.result_of(answer)
 
 
-def _name(deployment: Deployment) -> str:
-    """The deployment's, which every container of it has as a label."""
+def backup_container(deployment: Deployment) -> str:
+    """The name of the container that takes backups, from the label that every container of the deployment has.
+
+    Raises DeploymentError when there is no container of it on this machine's engine.
+    """
     node = deployment.redis_nodes[0].announced.host
     label = '{{index .Config.Labels "redis-production.deployment"}}'
     found = subprocess.run(
@@ -84,4 +87,4 @@ def _name(deployment: Deployment) -> str:
     )  # fmt: skip
     if found.returncode or not found.stdout.strip():
         raise DeploymentError(f"{node}: there is no such container; is the stack deployed on this machine's engine?")
-    return found.stdout.strip()
+    return f"{found.stdout.strip()}-backup"
