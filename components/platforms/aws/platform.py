@@ -107,6 +107,11 @@ class AwsPlatform:
         """Nothing yet."""
         return ()
 
+    def newest_backups(self, service_name: str) -> pulumi.Output[Mapping[str, Any] | None]:
+        """Nothing yet."""
+        nothing: Mapping[str, Any] | None = None
+        return pulumi.Output.from_input(nothing)
+
     def give_access(
         self,
         passwords: pulumi.Output[Mapping[str, str]],
