@@ -89,33 +89,22 @@ class KeyTransfer:
         Times to live end when they would have ended. Raises TargetError when the deployment does not take them within
         a minute.
         """
-        for database in server.loaded.databases:
-            with in_database(server.client, database) as source:
-                for found in _batches(source, pattern):
-                    by_owner: dict[Member, list[_Key]] = defaultdict(list)
-                    for key in found:
-                        if _wanted(key.name, only_slots, without_slots):
-                            by_owner[self._target.owner(key.name)].append(key)
-                    for member, keys in by_owner.items():
-                        there = self._count_existing(member, database, keys) if only_slots else 0
-                        self._migrate(source, database, member, keys, replace)
-                        self.keys += len(keys) - there
-                        self.expiring += sum(key.expires_at >= 0 for key in keys)
-                        self._hold_back(member, keys)
-                    self._say()
+        for source, database, member, found in self._by_owner(server, pattern):
+            keys = [key for key in found if _wanted(key.name, only_slots, without_slots)]
+            if keys:
+                there = self._count_existing(member, database, keys) if only_slots else 0
+                self._migrate(source, database, member, keys, replace)
+                self.keys += len(keys) - there
+                self.expiring += sum(key.expires_at >= 0 for key in keys)
+                self._hold_back(member, keys)
+                self._say()
 
     def count_existing(self, server: ThrowawayServer, pattern: str) -> int:
-        """How many of the server's keys that match are in the deployment; all in database 0 of a cluster."""
-        count = 0
-        for database in server.loaded.databases:
-            with in_database(server.client, database) as source:
-                for found in _batches(source, pattern):
-                    by_owner: dict[Member, list[_Key]] = defaultdict(list)
-                    for key in found:
-                        by_owner[self._target.owner(key.name)].append(key)
-                    for member, keys in by_owner.items():
-                        count += self._count_existing(member, database, keys)
-        return count
+        """How many of the server's keys that match are in the deployment."""
+        return sum(
+            self._count_existing(member, database, keys)
+            for _, database, member, keys in self._by_owner(server, pattern)
+        )
 
     def check(self, there: int) -> None:
         """Whether as many keys are there as were brought. Raises TargetError."""
@@ -124,6 +113,17 @@ class KeyTransfer:
                 f"{self.keys} keys were brought, and {there} are there: a primary has lost some, by a failover or by "
                 "evicting them (maxmemory-policy)"
             )
+
+    def _by_owner(self, server: ThrowawayServer, pattern: str | None) -> Iterator[tuple[Any, int, Member, list[_Key]]]:
+        """Some keys at a time that have the same database and the same owner, and a connection to where they are."""
+        for database in server.loaded.databases:
+            with in_database(server.client, database) as source:
+                for found in _batches(source, pattern):
+                    by_owner: dict[Member, list[_Key]] = defaultdict(list)
+                    for key in found:
+                        by_owner[self._target.owner(key.name)].append(key)
+                    for member, keys in by_owner.items():
+                        yield source, database, member, keys
 
     def _migrate(self, source: Any, database: int, member: Member, keys: Sequence[_Key], replace: bool) -> None:
         access = self._target.access
