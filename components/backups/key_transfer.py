@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,17 +52,19 @@ class _Key:
 
 
 class KeyTransfer:
-    """One restore's transfers, and how far they are.
+    """One restore's transfers, and how far they are. ``arriving``: slots that were on their way to another shard.
 
     Attributes:
         keys: that were brought so far.
         expiring: how many of them have a time to live.
     """
 
-    def __init__(self, target: Target, expected_keys: int, progress: Progress) -> None:
+    def __init__(self, target: Target, expected_keys: int, progress: Progress, arriving: Collection[int] = ()) -> None:
         self.keys = 0
         self.expiring = 0
         self._target = target
+        self._arriving = frozenset(arriving)
+        self._of_arriving: set[bytes] = set()
         self._expected = expected_keys
         self._progress = progress
         self._started = self._said = time.monotonic()
@@ -82,7 +84,7 @@ class KeyTransfer:
         Args:
             server: not started with ``cluster``, of which one MIGRATE takes keys of one slot only.
             pattern: only keys that match.
-            only_slots: only keys of these slots; they may be there already, and then do not count.
+            only_slots: only keys of these slots, and none that was brought before.
             without_slots: no keys of these slots.
             replace: whether a key that is there already is overwritten; else raises Refused.
 
@@ -91,10 +93,14 @@ class KeyTransfer:
         """
         for source, database, member, found in self._by_owner(server, pattern):
             keys = [key for key in found if _wanted(key.name, only_slots, without_slots)]
+            if only_slots:
+                keys = [key for key in keys if key.name not in self._of_arriving]
             if keys:
-                there = self._count_existing(member, database, keys) if only_slots else 0
                 self._migrate(source, database, member, keys, replace)
-                self.keys += len(keys) - there
+                self._of_arriving.update(
+                    key.name for key in keys if self._arriving and slot_of(key.name) in self._arriving
+                )
+                self.keys += len(keys)
                 self.expiring += sum(key.expires_at >= 0 for key in keys)
                 self._hold_back(member, keys)
                 self._say()
@@ -169,9 +175,10 @@ class KeyTransfer:
 
     def _count_existing(self, member: Member, database: int, keys: Sequence[_Key]) -> int:
         try:
-            return self._target.for_each(member, database, "EXISTS", [(key.name,) for key in keys])
+            answers = self._target.for_each(member, database, "EXISTS", [(key.name,) for key in keys])
         except redis.RedisError as error:
             raise TargetError(f"{member.name}: does not say which keys it has: {reason(error)}") from error
+        return sum(answers)
 
     def _hold_back(self, member: Member, keys: Sequence[_Key]) -> None:
         self._bytes[member] += sum(key.size for key in keys)

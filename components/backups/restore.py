@@ -127,25 +127,37 @@ def _filled(order: RestoreOrder, target: Target, copies: _Copies, progress: Prog
     """Make the deployment's data the backup's: keys and libraries of functions. Raises TargetError to begin anew."""
     target.look()
     target.empty(progress)
-    transfer = KeyTransfer(target, order.manifest.keys, progress)
+    transfer = _transfer(order, target, progress)
     functions = 0
     for shard in order.manifest.shards:
         with copies.loaded(shard) as server:
             if not functions:
                 functions = target.put_functions(server)  # every shard has the same
-            transfer.move(server, without_slots=frozenset(shard.importing))
+            transfer.move(server, without_slots=_not_its_own(shard))
     _move_arriving(order, copies, transfer)
     target.wait_for_replicas()
     transfer.check(target.keys())
     return transfer.keys, functions
 
 
-def _move_arriving(order: RestoreOrder, copies: _Copies, transfer: KeyTransfer, pattern: str | None = None) -> None:
-    """A key that was on its way is newer where it arrived, and may have been at both ends."""
+def _transfer(order: RestoreOrder, target: Target, progress: Progress) -> KeyTransfer:
+    arriving = [slot for shard in order.manifest.shards for slot in shard.importing]
+    return KeyTransfer(target, order.manifest.keys, progress, arriving)
+
+
+def _move_arriving(
+    order: RestoreOrder,
+    copies: _Copies,
+    transfer: KeyTransfer,
+    pattern: str | None = None,
+    *,
+    replace: bool = True,
+) -> None:
+    """Keys that were on their way (:mod:`cut`): one that is in both copies is taken from its slot's owner."""
     for shard in order.manifest.shards:
         if shard.importing:
             with copies.loaded(shard) as server:
-                transfer.move(server, pattern=pattern, only_slots=frozenset(shard.importing))
+                transfer.move(server, pattern=pattern, only_slots=frozenset(shard.importing), replace=replace)
 
 
 def _matching(order: RestoreOrder, pattern: str, target: Target, copies: _Copies, progress: Progress) -> int:
@@ -162,13 +174,17 @@ def _matching(order: RestoreOrder, pattern: str, target: Target, copies: _Copies
                     f"{there} of the keys that match '{pattern}' in {shard.name} exist: say --overwrite to replace "
                     "them, or choose a narrower pattern"
                 )
-    transfer = KeyTransfer(target, order.manifest.keys, progress)
+    transfer = _transfer(order, target, progress)
     for shard in shards:
         with copies.loaded(shard) as server:
-            transfer.move(server, pattern=pattern, without_slots=frozenset(shard.importing), replace=order.overwrite)
-    _move_arriving(order, copies, transfer, pattern)
+            transfer.move(server, pattern=pattern, without_slots=_not_its_own(shard), replace=order.overwrite)
+    _move_arriving(order, copies, transfer, pattern, replace=order.overwrite)
     target.wait_for_replicas()
     return transfer.keys
+
+
+def _not_its_own(shard: ShardCopy) -> frozenset[int]:
+    return frozenset((*shard.importing, *shard.ignored))
 
 
 class _Copies:
