@@ -40,6 +40,8 @@ def serve(configuration: Path, stop: threading.Event) -> int:
     service = Service.load(configuration)
     service.heartbeat.touch()
     threading.Thread(target=_beat, args=(service.heartbeat, stop), daemon=True).start()
+    if service.point_in_time_recovery:
+        threading.Thread(target=service.archiver(_log).run, args=(stop,), daemon=True).start()
     while not stop.is_set():
         try:
             service.run_if_due(_log)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..formation.members import Access
+from .archiving import Archiver
 from .catalog import Catalog
 from .claims import Claim
 from .errors import BackupError
@@ -44,6 +45,7 @@ class Service:
     proof: bool
     scratch: Path
     heartbeat: Path
+    point_in_time_recovery: bool = False
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -66,7 +68,12 @@ class Service:
             proof=settings["proof"],
             scratch=Path(settings["scratch"]),
             heartbeat=Path(settings["heartbeat"]),
+            point_in_time_recovery=settings.get("point_in_time_recovery", False),
         )
+
+    def archiver(self, progress: Progress) -> Archiver:
+        """Archives what is written between backups; for what it cannot follow it takes a backup at once."""
+        return Archiver(self.order, self.catalog, lambda: self.run(name_of(datetime.now(UTC)), progress), progress)
 
     def run_if_due(self, progress: Progress, now: datetime | None = None) -> Manifest | None:
         """Take the backup that is due, if one is. Raises BackupError, which the status tells, too."""
