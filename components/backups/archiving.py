@@ -1,8 +1,9 @@
 """Archives what is written between backups, so that a deployment can be restored as it was at almost any moment.
 
 One host does, whoever holds the claim. It reads every shard's replication stream from where the archive ends, or from
-the newest backup's cut, and stores a segment every 20 s if anything was written: less than a minute is lost whatever fails. When no node has the stream from there on any more, there is a gap: a new backup is taken at once, and
-archiving goes on from it.
+the newest backup's cut, and stores a segment every 20 s if anything was written: less than a minute is lost whatever
+fails. When no node has the stream from there on any more, there is a gap: a new backup is taken at once, and archiving
+goes on from it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from .catalog import Catalog
 from .claims import Claim
 from .cut import AskAgain, Part
 from .cut_reader import CutReader, PrimaryReader, reader_of
-from .errors import BackupError, SourceError
+from .errors import BackupError, Damaged, SourceError
 from .manifest import Manifest
 from .replication_stream import HistoryGone
 from .sealing import ENCRYPTION, key_fingerprint
-from .sources import settled_survey, survey
+from .sources import survey
 from .take import Order
 
 Progress = Callable[[str], None]
@@ -33,7 +34,6 @@ _CLAIM = "increments"
 _CLAIM_SECONDS = 40.0
 _RENEW_SECONDS = 10.0
 _RETRY_SECONDS = 5.0
-_SETTLE_SECONDS = 30.0
 _MARK_SECONDS = 1.0
 _SEGMENT_SECONDS = 20.0
 _IDLE_SECONDS = 180.0
@@ -109,6 +109,11 @@ class Archiver:
         latest = self._archive.latest()
         backup = self._catalog.latest()
         reasons = []
+        try:
+            latest = self._archive.latest()
+        except Damaged as error:
+            latest = None
+            reasons.append(str(error))
         for begin in (latest.ends if latest else None, _ends(backup.manifest) if backup and backup.manifest else None):
             if begin is None:
                 continue
@@ -122,7 +127,7 @@ class Archiver:
         self._progress(f"a backup is taken for the archive to begin with: {reasons[0] if reasons else 'there is none'}")
         manifest = self._new_backup(stop)
         tails = self._tails(_ends(manifest))
-        if latest:
+        if reasons:
             status = self._archive.status()
             self._archive.put_status(dataclasses.replace(status, gaps=status.gaps + 1, last_gap_at=time.time()))
             self._progress("the archive has a gap before this backup")
