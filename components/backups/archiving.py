@@ -103,10 +103,8 @@ class Archiver:
 
     def _begin(self, stop: threading.Event) -> list[Tail]:
         """Where the archive ends, else at the newest backup, else at one that is taken now."""
-        shards = {
-            source.shard for source in settled_survey(self._order.record, self._order.access, _SETTLE_SECONDS).sources
-        }
-        latest = self._archive.latest()
+        found = survey(self._order.record, self._order.access, primaries_too=True)
+        shards = {source.shard for source in found.sources}
         backup = self._catalog.latest()
         reasons = []
         try:
