@@ -1,4 +1,4 @@
-"""Asks the primaries of a cluster where they are, in the order that a cut needs: see :mod:`cut`."""
+"""Asks primaries where they are; those of a cluster in the order that a cut needs: see :mod:`cut`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,49 @@ import redis
 from ..formation.cluster.observation import read_cluster_nodes, slots_of
 from ..formation.connection import Connections, reason, without_errors
 from ..formation.members import Access, Member
+from ..topologies import CLUSTER, topology_of
 from .cut import AskAgain, Move, Part, Reading, moves_between, parts_of, reading_order
 from .errors import SourceError
-from .sources import check_one_primary_each, look_at_cluster
+from .sources import THE_SHARD, check_one_primary_each, look_at_cluster, primary_of_replication
+
+
+def reader_of(record: Mapping[str, Any], access: Access, shards: Collection[str]) -> CutReader | PrimaryReader:
+    """For either topology."""
+    return CutReader(record, access, shards) if topology_of(record) == CLUSTER else PrimaryReader(record, access)
+
+
+class PrimaryReader:
+    """The same as :class:`CutReader` for a replicated deployment, where there is nothing to be cut."""
+
+    def __init__(self, record: Mapping[str, Any], access: Access) -> None:
+        self.readings: tuple[Reading, ...] = ()
+        self._record = record
+        self._connections = Connections(access)
+
+    def __enter__(self) -> PrimaryReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connections.close()
+
+    def read(self) -> dict[str, Part]:
+        """Raises AskAgain when there is no primary at the moment."""
+        try:
+            info = primary_of_replication(self._connections, self._record).info
+        except SourceError as error:
+            raise AskAgain(str(error)) from error
+        self.readings = (
+            Reading(
+                shard=THE_SHARD,
+                node_id=str(info["run_id"]),
+                replication_id=str(info["master_replid"]),
+                offset=int(info["master_repl_offset"]),
+                slots=frozenset(),
+            ),
+        )
+        return {}
 
 
 class CutReader:

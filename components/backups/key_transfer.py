@@ -75,8 +75,8 @@ class KeyTransfer:
         server: ThrowawayServer,
         *,
         pattern: str | None = None,
-        only_slots: frozenset[int] | None = None,
-        without_slots: frozenset[int] = frozenset(),
+        slots: frozenset[int] | None = None,
+        arriving: bool = False,
         replace: bool = True,
     ) -> None:
         """Bring the server's keys to the deployment; they are gone from the server then.
@@ -84,16 +84,16 @@ class KeyTransfer:
         Args:
             server: not started with ``cluster``, of which one MIGRATE takes keys of one slot only.
             pattern: only keys that match.
-            only_slots: only keys of these slots, and none that was brought before.
-            without_slots: no keys of these slots.
+            slots: only keys of these; None: of all.
+            arriving: none that was brought before.
             replace: whether a key that is there already is overwritten; else raises Refused.
 
         Times to live end when they would have ended. Raises TargetError when the deployment does not take them within
         a minute.
         """
         for source, database, member, found in self._by_owner(server, pattern):
-            keys = [key for key in found if _wanted(key.name, only_slots, without_slots)]
-            if only_slots:
+            keys = [key for key in found if slots is None or slot_of(key.name) in slots]
+            if arriving:
                 keys = [key for key in keys if key.name not in self._of_arriving]
             if keys:
                 self._migrate(source, database, member, keys, replace)
@@ -215,10 +215,3 @@ def _batches(source: Any, pattern: str | None) -> Iterator[list[_Key]]:
             break
     if batch:
         yield list(batch.values())
-
-
-def _wanted(name: bytes, only_slots: frozenset[int] | None, without_slots: frozenset[int]) -> bool:
-    if only_slots is None and not without_slots:
-        return True
-    slot = slot_of(name)
-    return slot not in without_slots and (only_slots is None or slot in only_slots)

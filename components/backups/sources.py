@@ -115,6 +115,12 @@ def _of_replication(connections: Connections, record: Mapping[str, Any], primari
     return Survey((source,), *_server(primary.info))
 
 
+def primary_of_replication(connections: Connections, record: Mapping[str, Any]) -> Answer:
+    """What the primary of a replicated deployment says. Raises SourceError if there is none."""
+    answers, silent = _answers(connections, members_of(record), with_nodes=False)
+    return _primary_of(connections, record, [answer for answer in answers if answer.is_primary], silent)
+
+
 def _primary_of(
     connections: Connections, record: Mapping[str, Any], primaries: Sequence[Answer], silent: Sequence[str]
 ) -> Answer:

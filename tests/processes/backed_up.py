@@ -86,6 +86,7 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._thread.is_alive(), "the client has failed"
         self._stop.set()
         self._thread.join()
 

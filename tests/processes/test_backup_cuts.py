@@ -84,13 +84,13 @@ def test_slots_that_move_meanwhile(start_cluster: StartCluster, redis_command: l
                     before = writer.acknowledged()
                     manifest = take(order_of(cluster), catalog, NAME.format(len(taken)), 1, quiet)
                     taken.append((manifest, before))
-    for manifest, before in taken:
+    # Those in which most was on its way.
+    taken.sort(key=lambda each: sum(len(shard.ignored) + len(shard.importing) for shard in each[0].shards))
+    for manifest, before in taken[-3:]:
         found = contents_of(catalog, manifest, tmp_path, redis_command)
         assert sum(name.startswith(b"resting:") for name in found) == 30_000
         writer.check(found, before)
     assert any(shard.increments for manifest, _ in taken for shard in manifest.shards)
-    # One in which slots were on their way, if it happened to be so.
-    manifest = max((each for each, _ in taken), key=lambda each: sum(len(shard.ignored) for shard in each.shards))
     proof = prove(catalog, manifest, None, tmp_path, quiet, redis_command)
     assert sum(proof.after_increments.values()) >= 30_000
 
@@ -156,8 +156,10 @@ def test_many_backups_of_a_replicated_deployment_with_failovers_in_between(
         form(deployment.target, deployment.access, progress=quiet, timeout_seconds=60)
 
     def write(key: str, value: int) -> bool:
-        primary = deployment.primaries()[0]
-        with primary.client(user="app") as client, client.client() as connection:
+        primaries = deployment.primaries()
+        if len(primaries) != 1:
+            return False
+        with primaries[0].client(user="app") as client, client.client() as connection:
             connection.set(key, value)
             return bool(connection.execute_command("WAIT", 2, 500) == 2)
 
@@ -188,7 +190,8 @@ def many_backups(
                 before = writer.acknowledged()
                 manifest = take(order, catalog, NAME.format(number), 1, quiet)
                 writer.check(contents_of(catalog, manifest, folder, redis_command), before)
-                prove(catalog, manifest, None, folder, quiet, redis_command)
+                if number % 5 == 0:
+                    prove(catalog, manifest, None, folder, quiet, redis_command)
         finally:
             over.set()
     assert failovers >= BACKUPS / 10

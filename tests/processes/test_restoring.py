@@ -17,6 +17,7 @@ from components.backups.catalog import Catalog
 from components.backups.errors import BackupError, Damaged, Refused
 from components.backups.folder_store import FolderStore
 from components.backups.manifest import Manifest
+from components.backups.recovery import recovery_of
 from components.backups.restore import RestoreOrder, abandon, restore
 from components.backups.take import Order, take
 from components.formation import Access
@@ -102,6 +103,7 @@ class Stored:
         return RestoreOrder(
             catalog=self.catalog,
             manifest=self.manifest,
+            recovery=recovery_of(self.manifest),
             key=None,
             record=record_of(made),
             access=made.access,
