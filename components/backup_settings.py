@@ -9,15 +9,13 @@ from datetime import datetime
 from typing import ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
-from .backups.names import moment_of
+from .backups.names import LATEST, moment_of
 from .ranges import range_problem
 
 BackupEncryption = Literal["none", "client"]
 
 VOLUME = "volume"
 """The target that is a volume beside the nodes."""
-LATEST = "latest"
-"""Stands for the newest backup that is proven."""
 DEFAULT_SCHEDULE = "0 3 * * *"
 
 _S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9!_.*'()/-]*))?")
@@ -104,7 +102,7 @@ class BackupSettings:
             *range_problem("backup-keep-monthly", self.backup_keep_monthly, 0, 120),
             *range_problem("backup-object-lock-days", self.backup_object_lock_days, 0, 36500),
             *self._target_problems(on_aws),
-            *self._restore_problems(),
+            *self._restore_problems(on_aws),
         ]
 
     def _schedule_problems(self) -> Iterator[str]:
@@ -153,12 +151,9 @@ class BackupSettings:
             elif mine is not None and (not mine or not mine.isascii() or not mine.isprintable() or " " in mine):
                 yield f"{name}: is no key; it must be one word of printable characters"
 
-    def _restore_problems(self) -> Iterator[str]:
-        if self.restore_from is not None and not _is_backup(self.restore_from):
-            yield (
-                f"restore-from: '{self.restore_from}' is not latest, a backup's name such as 2026-11-26T03-00-00Z, or "
-                "s3://bucket/prefix/<deployment>/<name>"
-            )
+    def _restore_problems(self, on_aws: bool) -> Iterator[str]:
+        if self.restore_from is not None:
+            yield from self._restore_from_problems(self.restore_from, on_aws)
         if self.restore_point_in_time is None:
             return
         if self.restore_from is None:
@@ -172,6 +167,19 @@ class BackupSettings:
                 f"restore-point-in-time: '{self.restore_point_in_time}' is not a time with its offset such as "
                 "2026-11-26T12:30:00Z"
             )
+
+    def _restore_from_problems(self, restore_from: str, on_aws: bool) -> Iterator[str]:
+        if not _is_backup(restore_from):
+            yield (
+                f"restore-from: '{restore_from}' is not latest, a backup's name such as 2026-11-26T03-00-00Z, or "
+                "s3://bucket/prefix/<deployment>/<name>"
+            )
+        elif on_aws:
+            yield "restore-from: nothing does this on platform aws yet; leave it out"
+        elif restore_from.startswith("s3://") and self.backup_target in (None, VOLUME):
+            yield "restore-from: needs the right to use S3, which comes with a backup-target of s3://bucket/prefix"
+        if not self.backups:
+            yield "restore-from: the backup service restores, but backups is false; turn backups on, or leave this out"
 
 
 def schedule_problem(schedule: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from pulumi.output import Unknown
 
 from .formation import FormationError, FormationRefused
+from .formation.closing import closed
 from .formation_resource import WANTED
 from .live_deployment import NO_PASSWORDS, Forecast, LiveDeployment, live_deployment
 
@@ -56,7 +57,8 @@ def _planned(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
 def formed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> dict[str, Any]:
     """Form and verify the deployment; return the resource's outputs. Raises FormationError."""
     try:
-        results = _connect(olds, news).form(news["acl"], _say)
+        acl = closed(news["acl"]) if news.get("begins_closed") and not olds else news["acl"]
+        results = _connect(olds, news).form(acl, _say)
     except FormationError:
         sys.tracebacklimit = 0  # the message says it all; the SDK would print our stack above it
         raise

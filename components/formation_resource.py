@@ -25,7 +25,8 @@ class Formation(Resource, module="redis-production", name="Formation"):
     """Makes the nodes one deployment, and keeps them so.
 
     Its inputs are the wanted topology and the generations of the nodes and their files: it runs again when one of them
-    changes, or when the live topology needs something done. What it will do stands in the preview as ``plan``.
+    changes, or when the live topology needs something done. What it will do stands in the preview as ``plan``. With
+    ``begins_closed`` no application is let into a new deployment before something is restored into it.
 
     Outputs:
         plan: what the last run had to do, one line each.
@@ -50,6 +51,7 @@ class Formation(Resource, module="redis-production", name="Formation"):
         ca_certificate: pulumi.Input[str],
         generations: Mapping[str, pulumi.Input[str]],
         files_generations: Mapping[str, pulumi.Input[str]],
+        begins_closed: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(
@@ -62,6 +64,7 @@ class Formation(Resource, module="redis-production", name="Formation"):
                 "ca_certificate": ca_certificate,
                 "generations": dict(generations),
                 "files_generations": dict(files_generations),
+                "begins_closed": begins_closed,
                 "plan": None,
                 "run": None,
                 **dict.fromkeys(results),

@@ -14,6 +14,7 @@ from .credentials import Credentials
 from .formation_resource import Formation
 from .hooks import RollingGate
 from .nodes import BackupService, Node, NodeKind, NodeSpec, Platform
+from .restoration import Restoration
 from .settings import NodeSettings
 from .tls import CertificateAuthority, NodeCertificate
 from .topology_resource import Topology
@@ -64,6 +65,8 @@ class Groundwork:
         )
         """The users' passwords, and the key that backups can be sealed with."""
         self.ca_certificate: pulumi.Output[str] = self._authority.certificate
+        self.backups: pulumi.Output[Mapping[str, Any] | None] = self._newest_backups()
+        """The newest good and the newest proven backup, as of the program's start."""
 
     def listener(self, node: str, base_port: int, ordinal: int) -> Listener:
         """Where a node of this name listens; ``ordinal`` tells it from the others of its kind."""
@@ -171,20 +174,31 @@ class Groundwork:
             ca_certificate=self.ca_certificate,
             generations={node.spec.name: node.generation for node in nodes},
             files_generations={node.spec.name: node.files_generation for node in nodes if node.spec.kind == "redis"},
+            begins_closed=self._settings.backup.restore_from is not None,
             opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=needs)),
         )
         if self._settings.backup.backups:
             self._back_up(topology, formation)
         return formation
 
+    def _newest_backups(self) -> pulumi.Output[Mapping[str, Any] | None]:
+        if self._settings.backup.backups:
+            return self._platform.newest_backups(self._backup_service)
+        nothing: Mapping[str, Any] | None = None
+        return pulumi.Output.from_input(nothing)
+
+    @property
+    def _backup_service(self) -> str:
+        return f"{self._name}-backup"
+
     def _back_up(self, topology: Topology, formation: Formation) -> None:
-        """Take backups from now on, of nodes that are one deployment."""
+        """Take backups from now on, of nodes that are one deployment; what it starts from is restored before."""
         settings = self._settings.backup
         secret = pulumi.Output.all(self.credentials, self.ca_certificate).apply(
             lambda values: backup_files.secret(settings, *values)
         )
         service = BackupService(
-            name=f"{self._name}-backup",
+            name=self._backup_service,
             memory=self._settings.backup_memory,
             target=settings.backup_target,
             retain_data=self._settings.retain_data,
@@ -194,7 +208,16 @@ class Groundwork:
             },
         )
         after = pulumi.ResourceOptions(depends_on=[formation])
-        self._platform.create_backup_service(service, pulumi.ResourceOptions.merge(self._children, after))
+        ready = self._platform.create_backup_service(service, pulumi.ResourceOptions.merge(self._children, after))
+        if settings.restore_from is not None:
+            Restoration(
+                f"{self._name}-restoration",
+                record=topology.record,
+                restore_from=settings.restore_from,
+                passwords=self.passwords,
+                ca_certificate=self.ca_certificate,
+                opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=ready)),
+            )
 
 
 def published_on(nodes: Sequence[Node]) -> str | None:

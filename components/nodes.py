@@ -127,8 +127,16 @@ class Platform(Protocol):
         """
         ...
 
-    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
-        """Make what takes backups, beside the nodes. Nothing waits for it."""
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
+        """Make what takes backups, beside the nodes. Returns what a restore has to wait for."""
+        ...
+
+    def newest_backups(self, service_name: str) -> pulumi.Output[Mapping[str, Any] | None]:
+        """What the backup service of this name tells now, see :func:`newest_backups.newest_backups`.
+
+        None when there is none yet, and when it cannot be asked: it is only to be shown, and must not hold up or fail
+        anything.
+        """
         ...
 
     def give_access(

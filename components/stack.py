@@ -25,7 +25,7 @@ from .settings import (
 from .topologies import CLUSTER, REPLICATED
 
 _OF_THE_PROGRAM = ("topology", "name")
-_WITHOUT_EFFECT_YET = ("point-in-time-recovery", "restore-from", "restore-point-in-time")
+_WITHOUT_EFFECT_YET = ("point-in-time-recovery", "restore-point-in-time")
 _SETTINGS: Mapping[str, type[NodeSettings]] = {REPLICATED: ReplicatedRedisSettings, CLUSTER: RedisClusterSettings}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -120,6 +121,58 @@ def backup_list(stack: Stack = None) -> None:
     from .backup import list_backups
 
     list_backups(Deployment.load(stack), console)
+
+
+@app.command()
+def restore(
+    backup: Annotated[
+        str, typer.Argument(help="latest (proven), a backup's name, or s3://bucket/prefix/<deployment>/<either>.")
+    ] = "latest",
+    stack: Stack = None,
+    pattern: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Only keys that match, such as user:*, into the deployment while it is at work."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Data that are there may be lost.")] = False,
+    abandon: Annotated[
+        bool, typer.Option("--abandon", help="Instead: empty what an interrupted restore has left.")
+    ] = False,
+    key_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File with the backup-encryption key of the deployment that made it, where that is another."),
+    ] = None,
+) -> None:
+    """Put a backup's data into the deployment. Applications are logged out until everything is there."""
+    from .backup import abandon_restore, restore_backup
+
+    deployment = Deployment.load(stack)
+    if abandon:
+        abandon_restore(deployment, console)
+        return
+    key = _text_of(key_file) if key_file else None
+    restore_backup(deployment, backup, console, pattern=pattern, overwrite=overwrite, key=key)
+
+
+drill = typer.Typer(no_args_is_help=True, help="Practise what nobody wants to need.")
+app.add_typer(drill, name="drill")
+
+
+@drill.command("restore")
+def drill_restore(stack: Stack = None) -> None:
+    """Lose a scratch deployment with the stack's settings, bring it back from its backup, print RPO and RTO.
+
+    The report is filed with the stack's backups. Exit code 1 if something that had to come back did not.
+    """
+    from .drill import drill_restore as practise
+
+    raise typer.Exit(0 if practise(stack, console) else 1)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeploymentError(f"--key-file {file}: cannot be read: {error}") from error
 
 
 def main() -> None:

@@ -1,24 +1,20 @@
-"""Has the deployment's backup service take, prove and list backups."""
+"""Has the deployment's backup service take, prove, list and restore backups."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from components.platforms.backup_image import PROGRAM
-from components.remote import answers
+from components.backup_requests import ask
 
-from .deployment import Deployment, DeploymentError
+from .deployment import Deployment
 
 
 def take_backup(deployment: Deployment, console: Console) -> None:
-    """Take one now, and prove it where the settings say so. Raises DeploymentError, or FormationError why it failed."""
+    """Take one now, and prove it where the settings say so. Raises FormationError why it failed."""
     name = _ask(deployment, "take", {}, console)
     console.print(f"{name} is there" if name else "another backup is being taken", highlight=False)
 
@@ -43,45 +39,42 @@ def list_backups(deployment: Deployment, console: Console) -> None:
     console.print(table)
 
 
-def _ask(deployment: Deployment, operation: str, arguments: Mapping[str, Any], console: Console) -> Any:
-    if "runner" in deployment.record:
-        raise DeploymentError("backups are not taken on platform aws yet")
-    if shutil.which("docker") is None:
-        raise DeploymentError("docker is not on PATH; it is needed to reach the backup container")
-    container = f"{_name(deployment)}-backup"
-    request = json.dumps({"request": {"operation": operation, "arguments": dict(arguments)}})
-    command = ["docker", "exec", "-i", container, "python3", PROGRAM, "run"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdin is not None
-        assert running.stdout is not None
-        assert running.stderr is not None
-        running.stdin.write(request)
-        running.stdin.close()
-        answer = None
-        for text in running.stdout:
-            said = json.loads(text)
-            if "line" in said:
-                console.print(said["line"], highlight=False, soft_wrap=True)
-            else:
-                answer = said
-        problem = running.stderr.read().strip()
-    if answer is None:
-        why = problem.splitlines()[-1] if problem else "it said nothing"
-        raise DeploymentError(
-            f"{container}: the backup service does not answer ({why}); is `backups` true, and the container running?"
-        )
-    return answers.result_of(answer)
+def restore_backup(
+    deployment: Deployment,
+    backup: str,
+    console: Console,
+    *,
+    pattern: str | None,
+    overwrite: bool,
+    key: str | None,
+) -> None:
+    """Put a backup's data into the deployment: see :func:`components.backups.restore.restore`. Raises as above.
+
+    ``key``: that the backup was sealed with, where it is another deployment's.
+    """
+    arguments = {"backup": backup, "pattern": pattern, "overwrite": overwrite}
+    secret = {"admin": deployment.passwords["admin"], "encryption_key": key}
+    found = _ask(deployment, "restore", arguments, console, secret)
+    functions = f", {found['functions']} libraries of functions" if found["functions"] else ""
+    console.print(
+        f"{found['backup']} is restored: {found['keys']} keys{functions}, in {found['seconds']:.1f} s", highlight=False
+    )
 
 
-def _name(deployment: Deployment) -> str:
-    """The deployment's, which every container of it has as a label."""
-    node = deployment.redis_nodes[0].announced.host
-    label = '{{index .Config.Labels "redis-production.deployment"}}'
-    found = subprocess.run(
-        ["docker", "inspect", "--format", label, node], capture_output=True, text=True, check=False
-    )  # fmt: skip
-    if found.returncode or not found.stdout.strip():
-        raise DeploymentError(f"{node}: there is no such container; is the stack deployed on this machine's engine?")
-    return found.stdout.strip()
+def abandon_restore(deployment: Deployment, console: Console) -> None:
+    """Empty a deployment that an interrupted restore has left, and let applications in. Raises as above."""
+    _ask(deployment, "abandon", {}, console, {"admin": deployment.passwords["admin"]})
+    console.print("the deployment is empty, and applications are let in", highlight=False)
+
+
+def _ask(
+    deployment: Deployment,
+    operation: str,
+    arguments: Mapping[str, Any],
+    console: Console,
+    secret: Mapping[str, str | None] | None = None,
+) -> Any:
+    def progress(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    return ask(deployment.record, operation, arguments, progress, secret)

@@ -1,7 +1,7 @@
 """Which backups of a deployment a store has, and which of them can be used.
 
-In the store, below the deployment's name: a folder for each backup (:mod:`names`), ``status.json`` (:mod:`status`), and
-``claims/`` (:mod:`claims`).
+In the store, below the deployment's name: a folder for each backup (:mod:`names`), ``status.json`` (:mod:`status`),
+``claims/`` (:mod:`claims`), and ``drills/``: reports of restores that were practised.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from . import status
 from .claims import Claim, Claims
 from .errors import Damaged, StoreError
 from .manifest import FORMAT, MANIFEST, PROOF, Manifest, Proof, pieces_of
-from .names import moment_of
+from .names import moment_of, name_of
 from .retention import Candidate, Retention, to_delete
 from .status import Status
 from .store import Entry, Store
@@ -93,6 +94,11 @@ class Catalog:
         self._store = store
         self._deployment = deployment
         self._claims = Claims(store, self._key("claims"))
+
+    @property
+    def deployment(self) -> str:
+        """Whose backups they are."""
+        return self._deployment
 
     @property
     def store(self) -> Store:
@@ -192,6 +198,12 @@ class Catalog:
     def put_proof(self, backup: str, proof: Proof) -> None:
         """Once it was loaded."""
         self._store.put(self.key(backup, PROOF), proof.to_json())
+
+    def put_drill(self, report: Mapping[str, Any], now: datetime) -> str:
+        """File how a drill of a restore went; what its report is called."""
+        name = f"drills/{name_of(now)}.json"
+        self._store.put(self._key(name), (json.dumps(dict(report), indent=1, sort_keys=True) + "\n").encode())
+        return name
 
     def status(self) -> Status:
         """What the last run left. An empty one when there is none, or none that can be read: the next run writes it."""

@@ -21,3 +21,11 @@ class Damaged(BackupError):
 
 class SourceError(BackupError):
     """A node cannot be copied from now."""
+
+
+class Refused(BackupError):
+    """A restore would delete data, and nobody has said that it may."""
+
+
+class TargetError(BackupError):
+    """What was restored so far is not complete, as something has happened to the deployment."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+LATEST = "latest"
+"""Stands for the newest backup that is proven."""
 _FORMAT = "%Y-%m-%dT%H-%M-%SZ"
 
 

@@ -7,19 +7,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import start_http_server
+
 from ..formation import FormationError
 from ..remote import answers
 from .errors import BackupError
+from .metrics import registry_of
 from .names import name_of
 from .service import Service
+from .watch import Watch
 
 CONFIGURATION = Path("/etc/redis-production/backup.json")
 _USAGE = "usage: backup.pyz service [CONFIGURATION] | run [CONFIGURATION]"
-_LOOK_SECONDS = 30.0
+_STEP_SECONDS = 15.0
 _BEAT_SECONDS = 15.0
 Progress = Callable[[str], None]
 
@@ -36,31 +41,37 @@ def main() -> int:
 
 
 def serve(configuration: Path, stop: threading.Event) -> int:
-    """Take backups when they are due, until ``stop`` is set; the age of the heartbeat file says that it still does."""
+    """Take backups when they are due, and serve metrics, until ``stop`` is set.
+
+    The age of the heartbeat file says that it still does.
+    """
     service = Service.load(configuration)
     service.heartbeat.touch()
     threading.Thread(target=_beat, args=(service.heartbeat, stop), daemon=True).start()
     if service.point_in_time_recovery:
         threading.Thread(target=service.archiver(_log).run, args=(stop,), daemon=True).start()
+    watch = Watch(service)
+    if service.metrics_port is not None:
+        start_http_server(service.metrics_port, registry=registry_of(watch.view))
     while not stop.is_set():
-        try:
-            service.run_if_due(_log)
-        except BackupError as error:
-            _log(f"error: {error}")
-        stop.wait(_LOOK_SECONDS)
+        watch.step(_log)
+        stop.wait(_STEP_SECONDS)
     return 0
 
 
 def run(configuration: Path) -> int:
     """Carry out the request on standard input: lines of progress as JSON, the answer last, all on standard output."""
-    request = json.load(sys.stdin)["request"]
+    orders = json.load(sys.stdin)
+    request, secret = orders["request"], orders.get("secret") or {}
+    clean = answers.cleaner([value for value in secret.values() if value])
     channel, sys.stdout = sys.stdout, sys.stderr
 
     def say(values: Mapping[str, Any]) -> None:
-        print(json.dumps(values), file=channel, flush=True)
+        with suppress(BrokenPipeError):  # whoever asked is gone; what was begun goes on
+            print(clean(json.dumps(values)), file=channel, flush=True)
 
     try:
-        result = _carried_out(Service.load(configuration), request, lambda line: say({"line": line}))
+        result = _carried_out(Service.load(configuration), request, secret, lambda line: say({"line": line}))
         answer = answers.of_result(result)
     except BackupError as error:
         answer = answers.of_error(FormationError(str(error)))
@@ -68,13 +79,29 @@ def run(configuration: Path) -> int:
     return 0
 
 
-def _carried_out(service: Service, request: Mapping[str, Any], progress: Progress) -> Any:
+def _carried_out(
+    service: Service, request: Mapping[str, Any], secret: Mapping[str, str | None], progress: Progress
+) -> Any:
+    arguments = request["arguments"]
     match request["operation"]:
         case "take":
             manifest = service.run(name_of(datetime.now(UTC)), progress)
             return None if manifest is None else manifest.backup
         case "prove":
-            return service.prove(request["arguments"]["backup"], progress)
+            return service.prove(arguments["backup"], progress)
+        case "restore":
+            return service.restore(
+                arguments["backup"],
+                secret["admin"] or "",
+                key=secret.get("encryption_key"),
+                pattern=arguments["pattern"],
+                overwrite=arguments["overwrite"],
+                progress=progress,
+            )
+        case "file_drill":
+            return service.catalog.put_drill(arguments["report"], datetime.now(UTC))
+        case "abandon":
+            return service.abandon(secret["admin"] or "", progress)
         case "list":
             return [
                 {

@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from ..formation.closing import waiting_users
 from ..formation.cluster.slots import slot_ranges
 from ..formation.connection import Connections, reason
 from ..formation.members import Access, Member
@@ -313,6 +314,9 @@ def _wait_until_caught_up(access: Access, source: Source, member: Member) -> Non
 def _users(access: Access, member: Member) -> tuple[str, ...]:
     with Connections(access) as connections:
         try:
-            return tuple(str(line) for line in connections.ask(member, "ACL", "LIST"))
+            lines = tuple(str(line) for line in connections.ask(member, "ACL", "LIST"))
         except redis.RedisError as error:
             raise SourceError(f"{member.name}: its ACL users cannot be listed: {reason(error)}") from error
+    if waiting_users(lines) is not None:
+        raise SourceError(f"{member.name}: is being restored, and may have half of its data")
+    return lines

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
+from .closing import kept_closed, waiting_users
 from .connection import Connections, as_mapping, in_parallel, reason
 from .errors import FormationError
 from .members import Access, Member
@@ -20,6 +21,8 @@ def put_in_force(nodes: Sequence[Member], access: Access, definitions: Mapping[s
 def apply_access_control(nodes: Sequence[Member], access: Access, definitions: Mapping[str, str]) -> None:
     """Give every node exactly the users of ``definitions``, and save them to its ACL file.
 
+    A node that is closed (:mod:`closing`) stays so.
+
     ``definitions``: user -> what follows ``ACL SETUSER <user>``, starting with ``reset``, passwords as hashes only. A
     user that is not in it is deleted. Connections that are logged in stay. Raises FormationError naming the node that
     refused.
@@ -28,9 +31,12 @@ def apply_access_control(nodes: Sequence[Member], access: Access, definitions: M
 
         def apply(node: Member) -> None:
             try:
-                superfluous = sorted(set(connections.ask(node, "ACL", "USERS")) - set(definitions))
+                lines = [str(line) for line in connections.ask(node, "ACL", "LIST")]
+                waiting = waiting_users(lines)
+                wanted = definitions if waiting is None else kept_closed(definitions, waiting)
+                superfluous = sorted({line.split()[1] for line in lines} - set(wanted))
                 commands: list[tuple[str | int, ...]] = [
-                    ("ACL", "SETUSER", user, *definition.split()) for user, definition in definitions.items()
+                    ("ACL", "SETUSER", user, *definition.split()) for user, definition in wanted.items()
                 ]
                 if superfluous:
                     commands.append(("ACL", "DELUSER", *superfluous))

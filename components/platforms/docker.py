@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pulumi_docker as docker
 from ..backup_files import BACKUPS_FOLDER, HEARTBEAT, SCRATCH_FOLDER
 from ..backup_settings import VOLUME
 from ..config_files import CONFIG_FOLDER, DATA_FOLDER, Listener
+from ..newest_backups import newest_backups
 from ..nodes import BackupService, Node, NodeSpec, digest_of
 from ..settings import MEBIBYTE
 from . import backup_image
@@ -116,7 +118,7 @@ class DockerPlatform:
         )
         return Node(spec, self.reach(spec.listener), container.id, files.id)
 
-    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> None:
+    def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
         """Make the container, hardened as a node is, with a scratch volume, as tmpfs would count as its memory."""
         image = self._create_backup_image(service, opts)
         scratch = self._create_volume(f"{service.name}-scratch", opts, retained=False)
@@ -126,7 +128,7 @@ class DockerPlatform:
             backups = self._create_volume(f"{self._prefix}-backups", opts, retained=service.retain_data)
             mounts.append(_mount(BACKUPS_FOLDER, backups))
         files = self._create_files(service.name, service.files, mounts[1], opts)
-        self._create_container(
+        container = self._create_container(
             service.name,
             image.name,
             ["python3", backup_image.PROGRAM, "service"],
@@ -138,6 +140,11 @@ class DockerPlatform:
             restart_files=service.files,
             opts=pulumi.ResourceOptions.merge(opts, self._container_options(image, files)),
         )
+        return (container,)
+
+    def newest_backups(self, service_name: str) -> pulumi.Output[Mapping[str, Any] | None]:
+        """Asked while the program goes on."""
+        return pulumi.Output.from_input(asyncio.to_thread(newest_backups, self._host(service_name)))
 
     def _create_container(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +21,7 @@ def main() -> int:
     """Returns the exit code: 0 also for an operation that failed, which is an answer."""
     orders = json.load(sys.stdin)
     request, secret = orders["request"], orders["secret"]
-    clean = _cleaner(secret["passwords"])
+    clean = answers.cleaner(secret["passwords"].values())
     channel, sys.stdout = sys.stdout, sys.stderr
 
     def say(values: Mapping[str, Any]) -> None:
@@ -77,14 +77,3 @@ def carry_out(
         case "rebalance":
             return live.rebalance(progress)
     raise FormationError(f"there is no operation {operation}")
-
-
-def _cleaner(passwords: Mapping[str, str]) -> Callable[[str], str]:
-    """Takes passwords out of a text: messages hold none, but servers answer what they like."""
-
-    def clean(text: str) -> str:
-        for password in passwords.values():
-            text = text.replace(password, "(secret)") if password else text
-        return text
-
-    return clean

@@ -168,7 +168,7 @@ class PulumiStack:
 
     def ops(self, *arguments: str) -> Outcome:
         """Run the operator's command line on this stack."""
-        words = 2 if arguments[0] == "backup" else 1
+        words = 2 if arguments[0] in ("backup", "drill") else 1
         command, rest = arguments[:words], arguments[words:]
         answer = subprocess.run(
             [sys.executable, "-m", "ops", *command, "--stack", self.name, *rest],

@@ -69,6 +69,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"restore-from": "newest"}, "restore-from: 'newest' is not latest, a backup's name such as 2026-11-26T03-00-00Z"),
     ({"restore-from": "s3://bucket/2026-11-26T03-00-00Z"}, "restore-from: 's3://bucket/2026-11-26T03-00-00Z' is not"),
     (
+        {"restore-from": "s3://bucket/prefix/cache-prod/latest"},
+        "restore-from: needs the right to use S3, which comes with a backup-target of s3://bucket/prefix",
+    ),
+    (
+        {"backups": False, "restore-from": "latest"},
+        "restore-from: the backup service restores, but backups is false; turn backups on, or leave this out",
+    ),
+    (
         {"restore-point-in-time": "2026-11-26T12:00:00Z"},
         "restore-point-in-time: needs a backup to start from; give restore-from too, such as latest",
     ),
@@ -101,7 +109,7 @@ def test_a_mistake_is_refused_with_one_line_that_has_no_secret(values: dict[str,
         {"backup-target": "volume", "backup-encryption": "client", "point-in-time-recovery": "true"},
         S3 | {"backup-endpoint": "http://minio:9000", "backup-region": "eu-central-1", "backup-object-lock-days": 30},
         {"restore-from": "2026-11-26T03-00-00Z"},
-        {"restore-from": "s3://bucket/prefix/cache-prod/2026-11-26T03-00-00Z"},
+        S3 | {"restore-from": "s3://bucket/prefix/cache-prod/2026-11-26T03-00-00Z"},
         {"restore-from": "latest", "restore-point-in-time": "2026-11-26T12:00:00+02:00"},
     ],
 )
