@@ -9,11 +9,12 @@ goes on from it.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from ..formation.cluster.slots import slot_ranges
 from .archive import Archive, Mark, Place, Position, Segment, segment_name
@@ -59,17 +60,16 @@ class Archiver:
         self._take_backup = take_backup
         self._progress = progress
         self._archive = Archive(catalog.store, order.deployment)
+        self._numbers = itertools.count(1)
         self._where = Where(record=order.record, access=order.access, key=order.key, archive=self._archive)
 
     def run(self, stop: threading.Event) -> None:
         """Archive until ``stop`` is set. What fails is told, and begun again where the archive ends."""
         while not stop.is_set():
-            try:
+            with self._whatever_fails():
                 claim = self._catalog.claim(_CLAIM, socket.gethostname(), _CLAIM_SECONDS, time.time())
                 if claim is not None:
                     self._run_with(claim, stop)
-            except BackupError as error:
-                self._tell(error)
             stop.wait(_RETRY_SECONDS)
 
     def _run_with(self, claim: Claim, stop: threading.Event) -> None:
@@ -78,28 +78,45 @@ class Archiver:
 
         def hold() -> None:
             while not over.wait(_RENEW_SECONDS):
-                try:
+                with suppress(BackupError):  # tried again before it ends
                     if not claim.renew(_CLAIM_SECONDS, time.time()):
                         lost.set()
                         return
-                except BackupError:
-                    continue  # tried again before it ends
 
         holding = threading.Thread(target=hold, daemon=True)
         holding.start()
         try:
-            tails = self._begin(stop)
-            with ExitStack() as stack:
-                for tail in tails:
-                    stack.callback(tail.close)
-                shards = [tail.shard for tail in tails]
-                with reader_of(self._order.record, self._order.access, shards) as reader:
-                    _Session(self._order, self._archive, claim, tails, reader).run(stop, lost, self._tidy)
+            while not stop.is_set() and not lost.is_set():
+                with self._whatever_fails():
+                    self._session(claim, stop, lost)
+                stop.wait(_RETRY_SECONDS)
         finally:
             over.set()
             holding.join()
             with suppress(BackupError):
                 claim.renew(0, time.time())  # the next one need not wait
+
+    def _session(self, claim: Claim, stop: threading.Event, lost: threading.Event) -> None:
+        tails = self._begin(stop)
+        with ExitStack() as stack:
+            for tail in tails:
+                stack.callback(tail.close)
+            shards = [tail.shard for tail in tails]
+            with reader_of(self._order.record, self._order.access, shards) as reader:
+                session = _Session(self._order, self._archive, claim, self._numbers, tails, reader)
+                session.run(stop, lost, self._tidy)
+
+    @contextmanager
+    def _whatever_fails(self) -> Iterator[None]:
+        """Is told, and nothing more: archiving must go on."""
+        try:
+            yield
+        except Exception as error:
+            problem = str(error) if isinstance(error, BackupError) else f"{type(error).__name__}: {error}"
+            self._progress(f"error: archiving: {problem}")
+            with suppress(BackupError):  # it may be the store that has failed
+                status = dataclasses.replace(self._archive.status(), problem=" ".join(problem.split()))
+                self._archive.put_status(status)
 
     def _begin(self, stop: threading.Event) -> list[Tail]:
         """Where the archive ends, else at the newest backup, else at one that is taken now."""
@@ -169,13 +186,6 @@ class Archiver:
         if cuts and (deleted := self._archive.delete_before(min(cuts))):
             self._progress(f"{deleted} segments of the archive are deleted: they are older than the oldest backup")
 
-    def _tell(self, error: BackupError) -> None:
-        self._progress(f"error: archiving: {error}")
-        try:
-            self._archive.put_status(dataclasses.replace(self._archive.status(), problem=" ".join(str(error).split())))
-        except BackupError:
-            return  # the store is what failed
-
 
 class _Session:
     """From where it begins to the first failure."""
@@ -185,17 +195,18 @@ class _Session:
         order: Order,
         archive: Archive,
         claim: Claim,
+        numbers: Iterator[int],
         tails: Sequence[Tail],
         reader: CutReader | PrimaryReader,
     ) -> None:
         self._order = order
         self._archive = archive
         self._claim = claim
+        self._numbers = numbers
         self._tails = tails
         self._reader = reader
         self._marks: list[Mark] = []
         self._layouts: list[dict[str, Place]] = []
-        self._count = 0
         self._name = ""
         self._began = self._marked = time.monotonic()
 
@@ -302,8 +313,7 @@ class _Session:
                 tail.leave()
 
     def _new_name(self) -> str:
-        self._count += 1
-        return segment_name(time.time(), self._claim.number, self._count)
+        return segment_name(time.time(), self._claim.number, next(self._numbers))
 
 
 def _same(mark: Mark, other: Mark) -> bool:

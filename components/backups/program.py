@@ -49,11 +49,11 @@ def serve(configuration: Path, stop: threading.Event) -> int:
     service = Service.load(configuration)
     service.heartbeat.touch()
     threading.Thread(target=_beat, args=(service.heartbeat, stop), daemon=True).start()
+    if service.point_in_time_recovery:
+        threading.Thread(target=service.archiver(_log).run, args=(stop,), daemon=True).start()
     watch = Watch(service)
     if service.metrics_port is not None:
         start_http_server(service.metrics_port, registry=registry_of(watch.view))
-    if service.point_in_time_recovery:
-        threading.Thread(target=service.archiver(_log).run, args=(stop,), daemon=True).start()
     while not stop.is_set():
         watch.step(_log)
         stop.wait(_STEP_SECONDS)

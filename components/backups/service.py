@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..formation.members import Access
+from .archive import Archive, ArchiveStatus
 from .archiving import Archiver
 from .catalog import Catalog
 from .claims import Claim
@@ -54,6 +55,7 @@ class Service:
     metrics_port: int | None = None
     """Where metrics are served; None: nowhere."""
     point_in_time_recovery: bool = False
+    """Whether writes between backups are archived, too."""
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -86,6 +88,10 @@ class Service:
     def archiver(self, progress: Progress) -> Archiver:
         """Archives what is written between backups; for what it cannot follow it takes a backup at once."""
         return Archiver(self.order, self.catalog, lambda: self.run(name_of(datetime.now(UTC)), progress), progress)
+
+    def archive_status(self) -> ArchiveStatus:
+        """How that goes."""
+        return Archive(self.catalog.store, self.order.deployment).status()
 
     def run_if_due(self, progress: Progress, now: datetime | None = None) -> bool:
         """Take the backup that is due, if one is. Raises BackupError, which the status tells, too.

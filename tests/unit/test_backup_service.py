@@ -18,6 +18,7 @@ import pytest
 
 from components import RedisCluster, RedisClusterSettings, ReplicatedRedis, ReplicatedRedisSettings
 from components.backup_settings import BackupSettings
+from components.backups.archiving import Archiver
 from components.backups.errors import SourceError
 from components.backups.program import serve
 from components.backups.service import Service
@@ -319,6 +320,27 @@ def test_the_service_gives_a_sign_of_life(tmp_path: Path) -> None:
 
     assert serve(configuration, stop) == 0
     assert (tmp_path / "heartbeat").exists()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_written_between_backups_is_archived_if_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    configuration = written_configuration(tmp_path)
+    values = json.loads(configuration.read_text())
+    configuration.write_text(json.dumps({**values, "point_in_time_recovery": wanted}))
+    begun = threading.Event()
+    monkeypatch.setattr(Archiver, "run", lambda _, stop: begun.set())
+    stop = threading.Event()
+
+    def run_if_due(*_: object) -> None:
+        begun.wait(10 if wanted else 0)
+        stop.set()
+
+    monkeypatch.setattr(Service, "run_if_due", run_if_due)
+
+    assert serve(configuration, stop) == 0
+    assert begun.is_set() == wanted
 
 
 def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
