@@ -261,7 +261,15 @@ def main() -> int:
     load = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(prefix="bench-backup-") as name,
-        deployment(Path(name), server_command(), nodes=2, sentinels=1, authority=Authority()) as nodes,
+        deployment(
+            Path(name),
+            server_command(),
+            nodes=2,
+            sentinels=1,
+            authority=Authority(),
+            settings={"client-output-buffer-limit": "replica 0 0 0"},  # while data are written as quickly as can be
+            down_after_milliseconds=60_000,
+        ) as nodes,
     ):
         form(nodes.target, nodes.access, progress=lambda _: None, timeout_seconds=30)
         measured = measure_taking(nodes, Path(name), options.megabytes, options.runs, with_s3=not options.without_s3)
