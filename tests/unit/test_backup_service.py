@@ -25,8 +25,7 @@ from components.backups.service import Service
 from components.backups.status import OBJECT, Status
 from components.platforms import backup_image
 from components.remote.archive import BACKUPS, archive, fingerprint
-from components.settings import MEBIBYTE, SettingsError
-from components.stack import deployment_settings
+from components.settings import MEBIBYTE
 from tests.unit.resource_graph import Graph, Secret, plain, run_program, shown
 
 CANARY = "canary-of-a-secret-key"
@@ -355,9 +354,3 @@ def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, mon
     # Not again at once.
     assert not service.run_if_due(lambda _: None)
     assert Status.from_json((tmp_path / OBJECT).read_bytes()) == status
-
-
-@pytest.mark.parametrize("setting", [{"point-in-time-recovery": True}, {"restore-point-in-time": "2026-11-26"}])
-def test_what_nothing_does_yet_is_refused(setting: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="nothing does this yet; leave it out"):
-        deployment_settings("replicated", setting)
