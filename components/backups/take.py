@@ -135,10 +135,10 @@ def _cut(
             if len(followed) == len(copies) and deadline is None:
                 deadline = time.monotonic() + _CUT_SECONDS
                 progress("all shards are copied; following them to one point")
-            cut_at = time.time()
             problem = SourceError("the copies do not follow their primaries: replicas may be behind")
             try:
                 parts = reader.read()
+                cut_at = time.time()
                 for copy in copies:
                     copy.allow(reader.readings)
                 if deadline is not None and _wait_until_reached(copies, running):

@@ -105,7 +105,7 @@ class Archived:
         return arriving | owned
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.backups.archiving._SEGMENT_SECONDS", 2.0)
     monkeypatch.setattr("components.backups.archiving._RETRY_SECONDS", 0.2)
@@ -114,6 +114,7 @@ def faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.backups.archiving._RENEW_SECONDS", 1.0)
 
 
+@pytest.mark.usefixtures("faster")
 def test_a_replicated_deployment_through_failovers_and_restarts_of_the_archiver(
     deploy: Callable[..., Deployment], redis_command: list[str], tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_replicated_deployment_through_failovers_and_restarts_of_the_archiver(
         archived.at(time.time() + 60)
 
 
+@pytest.mark.usefixtures("faster")
 def test_what_no_node_has_any_more_is_a_gap_and_a_new_backup_follows(
     deploy: Callable[..., Deployment], redis_command: list[str], tmp_path: Path
 ) -> None:
@@ -193,6 +195,7 @@ def test_what_no_node_has_any_more_is_a_gap_and_a_new_backup_follows(
         assert archived.at(archived.until()) == dump(client)
 
 
+@pytest.mark.usefixtures("faster")
 def test_a_cluster_whose_slots_move_and_whose_primary_fails(
     start_cluster: StartCluster, redis_command: list[str], tmp_path: Path
 ) -> None:
@@ -221,3 +224,36 @@ def test_a_cluster_whose_slots_move_and_whose_primary_fails(
         assert sum(name.startswith(b"resting:") for name in archived.at(moment)) == 3000
     assert len(archived.at(archived.until())) == 3200
     assert archived.archive.status().gaps == 0
+
+
+@pytest.mark.long
+def test_less_than_a_minute_is_lost(
+    deploy: Callable[..., Deployment], redis_command: list[str], tmp_path: Path
+) -> None:
+    """When the archiver, and then every node, is gone at once."""
+    deployment = deploy()
+    form(deployment.target, deployment.access, progress=quiet, timeout_seconds=30)
+    order = Order(deployment="cache", record=deployment.target.to_dict(), access=deployment.access)
+    archived = Archived(order, tmp_path, redis_command)
+    written: list[tuple[float, int]] = []
+    over = threading.Event()
+
+    def write() -> None:
+        with deployment.primary.client(user="app") as client:
+            while not over.wait(0.01):
+                client.set(f"key:{len(written)}", len(written))
+                written.append((time.time(), len(written)))
+
+    with in_background(write):
+        try:
+            with archived.running_until_killed():
+                wait_for(lambda: len(archived.archive.names()) >= 3, "three segments are stored", 150)
+        finally:
+            over.set()
+    deployment.close()
+    gone_at = time.time()
+    assert gone_at - archived.until() < 60
+    found = archived.at(archived.until())
+    kept = [number for at, number in written if at < archived.until() - 1]
+    assert kept
+    assert all(f"key:{number}".encode() in found for number in kept)

@@ -17,9 +17,10 @@ from components.backups.errors import SourceError
 from components.backups.rdb_head import Head
 from components.backups.replication_stream import PIECE_BYTES, HistoryGone, ReplicationStream
 from components.formation import Access
+from components.formation.cluster import form as form_cluster
 from components.formation.cluster.observation import SYNC_DELAY
 from components.formation.members import NO_PORT
-from components.formation.replication import form
+from components.formation.replication import form, preview
 from tests.processes.certificates import Authority
 from tests.processes.cluster_servers import Cluster
 from tests.processes.replicated import Deploy, backup_access, follow, read_until, replicated, stream_of
@@ -361,3 +362,33 @@ def test_sentinels_take_no_notice(deploy: Deploy) -> None:
         online_at = time.monotonic()
         wait_for(lambda: have_asked(online_at), "every Sentinel has read the primary's list", 30)
         assert [replicas(sentinel) for sentinel in made.sentinels] == [known] * 3
+
+
+def test_formation_takes_no_copy_for_a_replica(deploy: Deploy) -> None:
+    made: Deployment = deploy(nodes=2)
+    form(made.target, made.access, progress=lambda _: None, timeout_seconds=20)
+    with stream_of(made.primary) as stream:
+        assert_whole(b"".join(stream.full_copy(with_increments=True).chunks()))
+        next(stream.increments())
+        wait_for(lambda: made.primary.info()["slave1"]["state"] == "online", "the connection is online")
+        found, observation = preview(made.target, made.access)
+        assert found.done, found
+        assert [len(node.replicas) for node in observation.nodes if node.role == "primary"] == [1]
+
+
+def test_slots_move_to_a_primary_that_is_alone_but_for_a_copy(start_cluster: Callable[..., Cluster]) -> None:
+    """Whoever moves them waits for replicas, and a copy acknowledges nothing."""
+    cluster = start_cluster(shards=2, replicas=0)
+    form_cluster(cluster.target, cluster.access, progress=lambda _: None, timeout_seconds=20)
+    with cluster.client() as client:
+        for number in range(100):
+            client.set(f"key:{number}", number)
+    (target,) = cluster.shards["1"]
+    with stream_of(target) as stream:
+        assert_whole(b"".join(stream.full_copy(with_increments=True).chunks()))
+        next(stream.increments())
+        wait_for(lambda: target.info()["slave0"]["state"] == "online", "the connection is online")
+        cluster.weights = {"1": 3}
+        form_cluster(cluster.target, cluster.access, progress=lambda _: None, timeout_seconds=20)
+        assert target.ask("DBSIZE") > 60
+        assert read_until(stream, offset_of(target))

@@ -145,7 +145,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(actions, st.lists(actions, min_size=6, max_size=6))
 def test_every_key_is_there_once(first: list[tuple[str, str, str]], between: list[list[tuple[str, str, str]]]) -> None:
     model = Model()

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import start_http_server
 
 from components.backups import watch as watch_module
+from components.backups.archive import ArchiveStatus
 from components.backups.errors import StoreError
 from components.backups.metrics import registry_of
 from components.backups.service import Progress, Service
@@ -47,6 +48,10 @@ class FakeService:
     runs: int = 0
     reads: int = 0
     answer: Callable[[], Status] = Status
+    point_in_time_recovery: bool = False
+
+    def archive_status(self) -> ArchiveStatus:
+        return ArchiveStatus(archived_until=1_800_000_000.0, gaps=2, problem="no node answers")
 
     def run_if_due(self, _progress: Progress, _now: datetime) -> bool:
         self.runs += 1
@@ -204,3 +209,14 @@ def test_metrics_are_served_to_prometheus() -> None:
         thread.join()
     assert 'redis_backup_store_reachable{deployment="cache-local"} 1.0' in text
     assert 'redis_backup_last_proven_timestamp_seconds{deployment="cache-local"} 0.0' in text
+
+
+def test_how_archiving_goes_is_told_with_point_in_time_recovery() -> None:
+    def told(wanted: bool) -> dict[str, float]:
+        registry = registry_of(watch_of(FakeService(point_in_time_recovery=wanted)).view)
+        return {sample.name: sample.value for family in registry.collect() for sample in family.samples}
+
+    found = told(True)
+    assert found["redis_backup_archived_until_seconds"] == 1_800_000_000.0
+    assert (found["redis_backup_archive_gaps"], found["redis_backup_archive_failing"]) == (2, 1)
+    assert not any("archive" in name for name in told(False))
