@@ -229,11 +229,12 @@ def report_of_taking(measured: Measured, runs: int) -> tuple[str, list[Target]]:
             *([f"while {name}", *latencies(each)] for name, each in measured.meanwhile.items()),
         ],
     )
+    once = f", one {_TO_S3.removeprefix('take, ')}" if _TO_S3 in measured.ways else ""
     text = (
         f"{measured.keys} keys, {ours.plain_bytes / _MEBIBYTE:.0f} MiB as RDB, on bare servers over TLS: a primary "
-        f"and a replica that is copied from. Medians (and ranges) of {runs} alternating runs into a folder, one to "
-        "S3.\nTargets: seconds of `take` to those of redis-cli (1.25 is 0.8 of its throughput); the memory that taking "
-        "needs, as the share of 64 MiB; a client's p99 to that with nothing else.\n\n"
+        f"and a replica that is copied from. Medians (and ranges) of {runs} alternating runs into a folder"
+        f"{once}.\nTargets: seconds of `take` to those of redis-cli (1.25 is 0.8 of its throughput); the memory that "
+        "taking needs, as the share of 64 MiB; a client's p99 to that with nothing else.\n\n"
         f"{ways}\n\n{clients}"
     )
     slowest = max(max(way.memory_bytes) for name, way in measured.ways.items() if way.memory_bytes)
