@@ -16,6 +16,7 @@ _MOST_BEGINNING_BYTES = 64
 _PING = b"*1\r\n$4\r\nPING\r\n"
 _GET_ACK = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n"
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
+_SLOT_JOB = b"\r\n$7\r\nCLUSTER\r\n$9\r\nSYNCSLOTS\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 _PARTICULAR = (_PING, _GET_ACK, _MULTI, _EXEC)
 _ARRAY, _STRING = b"*$"
@@ -124,6 +125,22 @@ class Boundaries:
             self._in_transaction = False
         else:
             self.idle.append((self._started_at, end))
+
+
+class SlotJobs:
+    """Notices in a stream that the server itself moves slots (Valkey 9: CLUSTER MIGRATESLOTS).
+
+    It tells its replicas by commands that no other server can be given.
+    """
+
+    def __init__(self) -> None:
+        self._end = b""
+
+    def begin_in(self, piece: bytes) -> bool:
+        """Whether there is such a command in what has come, the next piece included."""
+        content = self._end + piece
+        self._end = content[1 - len(_SLOT_JOB) :]
+        return _SLOT_JOB in content
 
 
 def complete_commands(pieces: Iterable[bytes], most_bytes: int | None = None) -> Iterator[bytes]:

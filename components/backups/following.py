@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
+from .commands import SlotJobs
+from .errors import SourceError
 from .replication_stream import ReplicationStream
 
 _MOST_HELD_BYTES = 16 * 1024 * 1024
@@ -44,7 +46,11 @@ class Following:
         self._over.set()
 
     def pieces(self) -> Iterator[bytes]:
-        """What is allowed, as it comes; now and then an empty piece. Raises SourceError as the stream does."""
+        """What is allowed, as it comes; now and then an empty piece.
+
+        Raises SourceError as the stream does, and when the server itself moves slots: that cannot be cut.
+        """
+        jobs = SlotJobs()
         held: deque[bytes] = deque()
         held_bytes = 0
         increments = self._stream.increments()
@@ -65,6 +71,8 @@ class Following:
                 continue
             piece = next(increments)
             if piece:
+                if jobs.begin_in(piece):
+                    raise SourceError("slots are moved by a job of the server itself; a backup needs it to end before")
                 held.append(piece)
                 held_bytes += len(piece)
             else:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.backups.commands import Boundaries, complete_commands
+from components.backups.commands import Boundaries, SlotJobs, complete_commands
 from components.backups.errors import Damaged
 
 PING = [b"PING"]
@@ -114,3 +114,11 @@ def test_of_a_large_value_only_its_length_is_read() -> None:
         assert boundaries.complete == 0
     boundaries.feed(b"\r\n")
     assert boundaries.complete == len(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$65536000\r\n") + 1000 * len(piece) + 2
+
+
+@given(st.integers(0, 60), st.binary(max_size=20), st.binary(max_size=20))
+def test_jobs_that_move_slots_are_noticed_wherever_pieces_end(border: int, before: bytes, after: bytes) -> None:
+    stream = before + b"*4\r\n$7\r\nCLUSTER\r\n$9\r\nSYNCSLOTS\r\n$9\r\nESTABLISH\r\n" + after
+    jobs = SlotJobs()
+    assert jobs.begin_in(stream[:border]) | jobs.begin_in(stream[border:])
+    assert not SlotJobs().begin_in(before + after)
