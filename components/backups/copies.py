@@ -27,7 +27,6 @@ class Copies:
         key: that everything was sealed with, if it was.
         scratch: a folder with room for the largest shard's files; nothing is left in it.
         command: how to start a throwaway server, see :func:`throwaway_server.throwaway_server`.
-        trusted: see there.
         progress: gets a line for each shard.
     """
 
@@ -40,7 +39,6 @@ class Copies:
         scratch: Path,
         *,
         command: Sequence[str] = (),
-        trusted: str | None = None,
         progress: Progress,
     ) -> None:
         self.shards = recovery.shards
@@ -50,7 +48,6 @@ class Copies:
         self._key = key
         self._scratch = scratch
         self._command = command
-        self._trusted = trusted
         self._progress = progress
 
     def verify(self) -> None:
@@ -76,7 +73,7 @@ class Copies:
                         unseal(chunks, self._key, piece),
                         self._increments(each),
                         command=self._command,
-                        trusted=self._trusted,
+                        background=False,
                     )
                 )
             self._progress(f"loaded {each.shard.name}: {sum(server.loaded.databases.values())} keys")

@@ -1,6 +1,6 @@
 """Puts a backup's data into a running deployment, of whatever topology and number of shards.
 
-A throwaway server loads each shard's copy; from there keys go by MIGRATE to whichever primary has their slot. A whole
+A throwaway server loads each shard's copy; from there keys go to whichever primary has their slot. A whole
 restore lets no application in before everything is there (:mod:`components.formation.closing`): one that is interrupted
 leaves a deployment that serves nobody, and the next one empties it and begins anew. Some keys of a backup go into a
 deployment at work.
@@ -91,7 +91,6 @@ def restore(order: RestoreOrder, progress: Progress) -> Restored:
             order.key if order.manifest.encryption else None,
             order.scratch,
             command=order.command,
-            trusted=order.access.ca_certificate,
             progress=progress,
         )
         copies.verify()
@@ -139,14 +138,14 @@ def _filled(order: RestoreOrder, target: Target, copies: Copies, progress: Progr
     """Make the deployment's data the backup's: keys and libraries of functions. Raises TargetError to begin anew."""
     target.look()
     target.empty(progress)
-    transfer = _transfer(order, target, progress)
     functions = 0
-    for each in copies.shards:
-        with copies.loaded(each) as server:
-            if not functions:
-                functions = target.put_functions(server)  # every shard has the same
-            transfer.move(server, slots=_own_slots(order, each))
-    _move_arriving(order, copies, transfer)
+    with _transfer(order, target, progress) as transfer:
+        for each in copies.shards:
+            with copies.loaded(each) as server:
+                if not functions:
+                    functions = target.put_functions(server)  # every shard has the same
+                transfer.move(server, slots=_own_slots(order, each))
+        _move_arriving(order, copies, transfer)
     target.wait_for_replicas()
     transfer.check(target.keys())
     return transfer.keys, functions
@@ -186,11 +185,11 @@ def _matching(order: RestoreOrder, pattern: str, target: Target, copies: Copies,
                     f"{there} of the keys that match '{pattern}' in {each.shard.name} exist: say --overwrite to "
                     "replace them, or choose a narrower pattern"
                 )
-    transfer = _transfer(order, target, progress)
-    for each in copies.shards:
-        with copies.loaded(each) as server:
-            transfer.move(server, pattern=pattern, slots=_own_slots(order, each), replace=order.overwrite)
-    _move_arriving(order, copies, transfer, pattern, replace=order.overwrite)
+    with _transfer(order, target, progress) as transfer:
+        for each in copies.shards:
+            with copies.loaded(each) as server:
+                transfer.move(server, pattern=pattern, slots=_own_slots(order, each), replace=order.overwrite)
+        _move_arriving(order, copies, transfer, pattern, replace=order.overwrite)
     target.wait_for_replicas()
     return transfer.keys
 

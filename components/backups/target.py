@@ -68,6 +68,11 @@ class Target:
         """Who has the key, or would have it."""
         return self._owners[slot_of(key)] if self._owners else self._primaries[0]
 
+    @property
+    def primaries(self) -> tuple[Member, ...]:
+        """As they were when it was looked last."""
+        return self._primaries
+
     def client(self, member: Member) -> redis.Redis:
         """Answers are bytes."""
         return self._connections.client(member)

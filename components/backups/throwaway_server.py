@@ -1,7 +1,7 @@
 """A server for one backup: it loads the files, is asked, and is gone. It proves a backup, and restores come out of it.
 
-It runs beside other things, so it is the first to be killed when memory runs out, and the last to get a processor. It
-listens on loopback, to who knows a random password, and writes nothing; what is restored leaves it by MIGRATE.
+It runs beside other things, so it is the first to be killed when memory runs out. It listens on loopback, to who knows
+a random password, and writes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..certificates import make_authority
 from ..formation.cluster.slots import SLOT_COUNT
 from .commands import complete_commands
 from .errors import BackupError, Damaged
@@ -46,7 +45,7 @@ while read -r _ <&3; do
     exec 3<&-
     (
       echo 1000 >/proc/self/oom_score_adj
-      exec nice -n 19 "$@"
+      exec "$@"
     ) >"$folder/log" 2>&1 &
     echo $! >"$folder/pid"
     wait $!
@@ -67,7 +66,7 @@ _PAUSE_SECONDS = 0.05
 _START_ATTEMPTS = 5
 _ANSWER_SECONDS = 10.0
 _DATABASES = 10_000
-_CERTIFICATE_DAYS = 30
+_IN_THE_BACKGROUND = ("nice", "-n", "19")
 _BASE, _INCREMENTS = "appendonly.aof.1.base.rdb", "appendonly.aof.1.incr.aof"
 _LOG_LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ (?P<level>[.*#-]) (?P<text>.*)")
 _PORT_TAKEN = re.compile(
@@ -131,7 +130,7 @@ def throwaway_server(
     *,
     command: Sequence[str] = (),
     cluster: bool = False,
-    trusted: str | None = None,
+    background: bool = True,
     load_timeout_seconds: float = 3600.0,
     answer_timeout_seconds: float = 300.0,
     progress: Callable[[float], None] = lambda percent: None,
@@ -147,7 +146,7 @@ def throwaway_server(
         increments: a replication stream from the snapshot's offset on, in pieces.
         command: how to start the server; empty: redis-server or valkey-server, whichever is on PATH.
         cluster: whether it counts keys by slot; it takes database 0 alone then.
-        trusted: certificate authority, in PEM, of the nodes that MIGRATE is going to reach by TLS; None: without TLS.
+        background: whether it is the last to get a processor, as for what nobody waits for.
         load_timeout_seconds: after which loading is given up, not counting how long the pieces take.
         answer_timeout_seconds: of the client that it gives.
         progress: told the percentage that is loaded, again and again.
@@ -156,12 +155,12 @@ def throwaway_server(
         Damaged: the server refuses the files as broken, or ends over them.
         BackupError: it does not start, does not know the format, takes too long, or was killed.
     """
-    program = list(command) or _on_path()
+    program = [*(_IN_THE_BACKGROUND if background else ()), *(command or _on_path())]
     with _guarded_folder(parent, program) as (folder, guard):
         head = _write_files(folder, snapshot, increments)
         for attempt in range(1, _START_ATTEMPTS + 1):
             password = secrets.token_urlsafe(32)
-            port = _configure(folder, password, increments is not None, cluster, trusted)
+            port = _configure(folder, password, increments is not None, cluster)
             _start(folder, guard)
             try:
                 _wait_until_loaded(folder, guard, port, password, load_timeout_seconds, progress)
@@ -171,7 +170,7 @@ def throwaway_server(
                     raise _explained(ended, head, program) from None
         with _client(port, password, answer_timeout_seconds) as client:
             if increments is not None:
-                # Nothing is written any more: not what expires, nor what leaves by MIGRATE.
+                # Nothing is written any more: not what expires, nor what is taken out of it.
                 client.config_set("appendonly", "no")
             loaded = _loaded(client, increments is None)
             if cluster and any(loaded.databases.values()):
@@ -214,9 +213,9 @@ def _write_files(folder: Path, snapshot: Iterable[bytes], increments: Iterable[b
     return head
 
 
-def _configure(folder: Path, password: str, appended: bool, cluster: bool, trusted: str | None) -> int:
+def _configure(folder: Path, password: str, appended: bool, cluster: bool) -> int:
     """Write the server's configuration; the port that it is going to listen on."""
-    port, tls_port, bus_port = _free_ports(3)
+    port, bus_port = _free_ports(2)
     lines = [
         "bind 127.0.0.1",
         f"port {port}",
@@ -232,26 +231,16 @@ def _configure(folder: Path, password: str, appended: bool, cluster: bool, trust
         # What is altered must not lead the server astray: every value is looked at as a whole.
         "sanitize-dump-payload yes",
         "crash-memcheck-enabled no",
+        "rdbcompression no",  # of what DUMP gives: it is unpacked again in a moment
     ]
     if cluster:
         lines += ["cluster-enabled yes", f"cluster-port {bus_port}", "cluster-require-full-coverage no"]
     else:
         lines += [f"databases {_DATABASES}"]
-    if trusted is not None:
-        # MIGRATE uses TLS where the cluster's bus would. A server needs a certificate for that, which no one looks at.
-        own = make_authority("throwaway", _CERTIFICATE_DAYS)
-        files = {"tls-ca-cert-file": trusted, "tls-cert-file": own.certificate, "tls-key-file": own.private_key}
-        for name, content in files.items():
-            _write_private(folder / name, content)
-            lines.append(f'{name} "{folder / name}"')
-        lines += ["tls-cluster yes", "tls-auth-clients no", *([f"tls-port {tls_port}"] if cluster else [])]
-    _write_private(folder / "server.conf", "".join(f"{line}\n" for line in lines))
-    return port
-
-
-def _write_private(path: Path, content: str) -> None:
+    path = folder / "server.conf"
     path.touch(mode=0o600)
-    path.write_text(content)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return port
 
 
 def _free_ports(count: int) -> list[int]:
@@ -342,7 +331,7 @@ def _wait_until_loaded(
 
 
 def _wait_until_serving(client: redis.Redis) -> None:
-    """A cluster's node takes no command about keys, so no MIGRATE, in its first two seconds."""
+    """A cluster's node takes no command about keys, in its first two seconds."""
     deadline = time.monotonic() + _SERVING_SECONDS
     while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):  # type: ignore[no-untyped-call]
         if time.monotonic() > deadline:

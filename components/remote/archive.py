@@ -39,7 +39,6 @@ FORMATION = "remote.program"
 BACKUPS = "backups.program"
 # Folders of the package, and libraries. Formation's host gets no code of backups: less to send with each request.
 _FOLDERS = {FORMATION: ("formation",), BACKUPS: ("backups", "formation")}
-_FURTHER_MODULES = {FORMATION: (), BACKUPS: ("certificates.py",)}
 _LIBRARIES = {FORMATION: ("redis",), BACKUPS: ("croniter", "prometheus_client", "redis")}
 # What redis-py needs where Python is older than 3.11.3, and there alone it is installed.
 _LIBRARY_OF_OLD_PYTHONS = "async_timeout"
@@ -77,7 +76,7 @@ def _entries(program: str) -> Iterator[tuple[str, bytes]]:
     # The package's own offers the components, which need Pulumi.
     yield "components/__init__.py", b""
     of_folders = (path for folder in _FOLDERS[program] for path in (_PACKAGE / folder).rglob("*.py"))
-    for path in (*(_PACKAGE / name for name in (*_MODULES, *_FURTHER_MODULES[program])), *of_folders):
+    for path in (*(_PACKAGE / name for name in _MODULES), *of_folders):
         yield f"components/{path.relative_to(_PACKAGE).as_posix()}", path.read_bytes()
     for library in _LIBRARIES[program]:
         yield from _of_library(library)

@@ -20,7 +20,7 @@ import redis
 from components.backups import throwaway_server as throwaway_server_module
 from components.backups.commands import complete_commands
 from components.backups.errors import BackupError, Damaged
-from components.backups.throwaway_server import ThrowawayServer, throwaway_server
+from components.backups.throwaway_server import throwaway_server
 from components.formation.cluster.slots import slot_of
 from tests.processes.certificates import Authority
 from tests.processes.cluster_servers import Cluster
@@ -163,9 +163,7 @@ def test_keys_by_slot(
     found: dict[int, int] = {}
     for shard in cluster.shards:
         snapshot = snapshot_of(cluster.primary_of(shard))
-        with throwaway_server(
-            parent, snapshot, command=redis_command, cluster=True, trusted=authority.certificate
-        ) as server:
+        with throwaway_server(parent, snapshot, command=redis_command, cluster=True) as server:
             slots = server.keys_by_slot()
             assert sum(slots.values()) == server.loaded.keys == server.head.keys
             found |= slots
@@ -182,53 +180,6 @@ def test_several_databases_are_not_counted_by_slot(deploy: Deploy, redis_command
         throwaway_server(parent, snapshot_of(primary), command=redis_command, cluster=True),
     ):
         pass
-
-
-@pytest.mark.parametrize("as_cluster", [False, True], ids=["alone", "cluster"])
-def test_it_leaves_by_migrate(
-    tmp_path: Path, command: list[str], authority: Authority, parent: Path, as_cluster: bool
-) -> None:
-    with (
-        primary_of(tmp_path / "source", command) as source,
-        primary_of(tmp_path / "target", command, authority=authority) as target,
-        raw(source) as client,
-        raw(target) as other,
-    ):
-        fill_with_every_type(client, large_bytes=50 * MEBIBYTE)
-        expected, snapshot = contents(client), snapshot_of(source)
-        other.set("string", "to be replaced")
-        with throwaway_server(
-            parent, snapshot, command=command, trusted=authority.certificate, cluster=as_cluster
-        ) as server:
-            by_slot: dict[int, list[bytes]] = {}
-            for _, key in expected:
-                by_slot.setdefault(slot_of(key) if as_cluster else 0, []).append(key)
-            for keys in by_slot.values():
-                migrate(server, target, keys)
-            assert server.client.dbsize() == 0
-        assert_restored(contents(other), expected)
-        # A node of another authority gets nothing.
-        with throwaway_server(parent, snapshot, command=command, trusted=Authority().certificate) as server:
-            with pytest.raises(redis.ResponseError, match="IOERR"):
-                migrate(server, target, [b"string"])
-            assert server.client.dbsize() == len(expected)
-
-
-def assert_restored(found: dict[Any, Any], expected: dict[Any, Any]) -> None:
-    """MIGRATE sends how long a key still has to live: it expires later by as long as its transfer takes."""
-    assert found.keys() == expected.keys()
-    for key, (kind, value, expires) in expected.items():
-        assert found[key][:2] == (kind, value), key
-        assert expires <= found[key][2] <= (expires if expires < 0 else expires + 60_000), key
-
-
-def migrate(server: ThrowawayServer, target: Process, keys: list[bytes]) -> None:
-    access = ["AUTH2", "admin", PASSWORDS["admin"]]
-    client: Any = server.client
-    answer = client.execute_command(
-        "MIGRATE", "localhost", target.port, "", 0, 30_000, "REPLACE", *access, "KEYS", *keys
-    )
-    assert answer == b"OK"
 
 
 def test_what_is_damaged_is_said_so(tmp_path: Path, command: list[str], parent: Path) -> None:
@@ -390,9 +341,9 @@ def test_a_port_that_somebody_takes_meanwhile(
 ) -> None:
     (primary,) = replicated(deploy, 0)
     primary.ask("SET", "key", "value")
-    port, tls_port, bus_port = throwaway_server_module._free_ports(3)
+    port, bus_port = throwaway_server_module._free_ports(2)
     with socket.create_server(("127.0.0.1", bus_port if cluster else port)):
-        ports = iter([[port, tls_port, bus_port], throwaway_server_module._free_ports(3)])
+        ports = iter([[port, bus_port], throwaway_server_module._free_ports(2)])
         monkeypatch.setattr(throwaway_server_module, "_free_ports", lambda count: next(ports))
         snapshot = snapshot_of(primary)
         with throwaway_server(parent, snapshot, command=redis_command, cluster=cluster) as server:
