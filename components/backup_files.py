@@ -18,6 +18,10 @@ BACKUPS_FOLDER = "/backups"
 """Where the volume of backups is."""
 SCRATCH_FOLDER = DATA_FOLDER
 """Where servers that prove backups keep their data."""
+STATUS = f"{SCRATCH_FOLDER}/status.json"
+"""The copy of the backups' status that the service keeps, whatever the store is."""
+METRICS_PORT = 9122
+"""Where the service tells Prometheus, within the deployment's network, without TLS: nothing secret is among it."""
 HEARTBEAT = "/tmp/heartbeat"  # noqa: S108 - memory of the container
 _OF_THE_RECORD = ("topology", "nodes", "sentinels", "sentinel", "shards")
 
@@ -47,6 +51,7 @@ def configuration(
             "secret": SECRET,
             "scratch": SCRATCH_FOLDER,
             "heartbeat": HEARTBEAT,
+            "metrics_port": METRICS_PORT,
             **place,
         }
     )

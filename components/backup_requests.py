@@ -38,7 +38,7 @@ def ask(
         raise FormationError("backups are not taken on platform aws yet")
     if shutil.which("docker") is None:
         raise FormationError("docker is not on PATH; it is needed to reach the backup container")
-    container = f"{_deployment(record)}-backup"
+    container = backup_container(record)
     request = {"request": {"operation": operation, "arguments": dict(arguments)}, "secret": dict(secret or {})}
     command = ["docker", "exec", "-i", container, "python3", PROGRAM, "run"]
     with subprocess.Popen(
@@ -65,8 +65,11 @@ def ask(
     return answers.result_of(answer)
 
 
-def _deployment(record: Mapping[str, Any]) -> str:
-    """Its name, which every container of it has as a label."""
+def backup_container(record: Mapping[str, Any]) -> str:
+    """The name of the container that takes backups, from the label that every container of the deployment has.
+
+    Raises FormationError when there is no container of it on this machine's engine.
+    """
     node = members_of(record)[0].announced.host
     label = '{{index .Config.Labels "redis-production.deployment"}}'
     found = subprocess.run(
@@ -74,4 +77,4 @@ def _deployment(record: Mapping[str, Any]) -> str:
     )  # fmt: skip
     if found.returncode or not found.stdout.strip():
         raise FormationError(f"{node}: there is no such container; is the stack deployed on this machine's engine?")
-    return found.stdout.strip()
+    return f"{found.stdout.strip()}-backup"

@@ -65,6 +65,8 @@ class Groundwork:
         )
         """The users' passwords, and the key that backups can be sealed with."""
         self.ca_certificate: pulumi.Output[str] = self._authority.certificate
+        self.backups: pulumi.Output[Mapping[str, Any] | None] = self._newest_backups()
+        """The newest good and the newest proven backup, as of the program's start."""
 
     def listener(self, node: str, base_port: int, ordinal: int) -> Listener:
         """Where a node of this name listens; ``ordinal`` tells it from the others of its kind."""
@@ -179,6 +181,16 @@ class Groundwork:
             self._back_up(topology, formation)
         return formation
 
+    def _newest_backups(self) -> pulumi.Output[Mapping[str, Any] | None]:
+        if self._settings.backup.backups:
+            return self._platform.newest_backups(self._backup_service)
+        nothing: Mapping[str, Any] | None = None
+        return pulumi.Output.from_input(nothing)
+
+    @property
+    def _backup_service(self) -> str:
+        return f"{self._name}-backup"
+
     def _back_up(self, topology: Topology, formation: Formation) -> None:
         """Take backups from now on, of nodes that are one deployment; what it starts from is restored before."""
         settings = self._settings.backup
@@ -186,7 +198,7 @@ class Groundwork:
             lambda values: backup_files.secret(settings, *values)
         )
         service = BackupService(
-            name=f"{self._name}-backup",
+            name=self._backup_service,
             memory=self._settings.backup_memory,
             target=settings.backup_target,
             retain_data=self._settings.retain_data,

@@ -135,6 +135,14 @@ class Platform(Protocol):
         """Make what takes backups, beside the nodes. Returns what a restore has to wait for."""
         ...
 
+    def newest_backups(self, service_name: str) -> pulumi.Output[Mapping[str, Any] | None]:
+        """What the backup service of this name tells now, see :func:`newest_backups.newest_backups`.
+
+        None when there is none yet, and when it cannot be asked: it is only to be shown, and must not hold up or fail
+        anything.
+        """
+        ...
+
     def give_access(
         self,
         passwords: pulumi.Output[Mapping[str, str]],

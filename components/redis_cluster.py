@@ -36,15 +36,18 @@ class RedisCluster(pulumi.ComponentResource):
         nodes: every node's address (``host:port``) for clients on the machine that runs Pulumi.
         shards: name, slots, primary and replicas of each shard when formation last ran; after a failover the cluster
             knows better.
+        backups: newest good and newest proven backup when the program began, see
+            :func:`newest_backups.newest_backups`; None before the first one.
         ca_certificate: PEM of the authority that signed every node's certificate.
         credentials: user -> password, and the key that backups can be sealed with (secret).
         python_example: a redis-py script that connects (secret).
     """
 
-    OUTPUTS: ClassVar = ("nodes", "shards", "ca_certificate", "credentials", "python_example")
+    OUTPUTS: ClassVar = ("nodes", "shards", "backups", "ca_certificate", "credentials", "python_example")
 
     nodes: pulumi.Output[list[str]]
     shards: pulumi.Output[list[dict[str, Any]]]
+    backups: pulumi.Output[Mapping[str, Any] | None]
     ca_certificate: pulumi.Output[str]
     credentials: pulumi.Output[Mapping[str, str]]
     python_example: pulumi.Output[str]
@@ -101,6 +104,7 @@ class RedisCluster(pulumi.ComponentResource):
 
         self.nodes = pulumi.Output.from_input([address(node.reach) for node in made])
         self.shards = formation.shards
+        self.backups = groundwork.backups
         self.ca_certificate = groundwork.ca_certificate
         self.credentials = groundwork.credentials
         self.python_example = pulumi.Output.secret(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pulumi
 
@@ -36,6 +36,8 @@ class ReplicatedRedis(pulumi.ComponentResource):
         master_name: the name to ask Sentinels for.
         primary: address of the primary when formation last ran; after a failover Sentinel knows better.
         replicas: addresses of the replicas when formation last ran.
+        backups: newest good and newest proven backup when the program began, see
+            :func:`newest_backups.newest_backups`; None before the first one.
         ca_certificate: PEM of the authority that signed every node's certificate.
         credentials: user -> password, and the key that backups can be sealed with (secret).
         python_example: a redis-py script that connects (secret).
@@ -46,6 +48,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
         "master_name",
         "primary",
         "replicas",
+        "backups",
         "ca_certificate",
         "credentials",
         "python_example",
@@ -55,6 +58,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
     master_name: pulumi.Output[str]
     primary: pulumi.Output[str]
     replicas: pulumi.Output[list[str]]
+    backups: pulumi.Output[Mapping[str, Any] | None]
     ca_certificate: pulumi.Output[str]
     credentials: pulumi.Output[Mapping[str, str]]
     python_example: pulumi.Output[str]
@@ -133,6 +137,7 @@ class ReplicatedRedis(pulumi.ComponentResource):
         self.master_name = pulumi.Output.from_input(master_name)
         self.primary = formation.primary
         self.replicas = formation.replicas
+        self.backups = groundwork.backups
         self.ca_certificate = groundwork.ca_certificate
         self.credentials = groundwork.credentials
         self.python_example = pulumi.Output.secret(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
 
+from components.backup_requests import backup_container
+from components.formation.closing import is_closed
 from components.formation.cluster import health as cluster_health
+from components.formation.errors import FormationError
 from components.formation.replication import health as replication_health
+from components.newest_backups import proven, status_of
 
 from .deployment import Deployment, replicated
 
@@ -20,7 +26,52 @@ def show_status(deployment: Deployment, console: Console) -> bool:
         console.print(_cluster_table(found.rows))
     else:
         console.print(_replication_table(replicated(deployment).target.sentinel.master_name, found.rows))
-    return _say_whether_healthy(found.reasons, console)
+    if line := _backup_line(deployment, datetime.now(UTC)):
+        console.print(line, highlight=False)
+    return _say_whether_healthy([*found.reasons, *_closed(deployment)], console)
+
+
+def _closed(deployment: Deployment) -> list[str]:
+    """Why applications are not let in, if they are not."""
+    if "runner" in deployment.record:
+        return []
+    try:
+        closed = is_closed(deployment.redis_nodes, deployment.access("admin"))
+    except FormationError:
+        return []  # a node that does not answer is told of anyway
+    return (
+        ["applications are logged out until a restore has ended: python -m ops restore, or restore --abandon"]
+        if closed
+        else []
+    )
+
+
+def _backup_line(deployment: Deployment, now: datetime) -> str | None:
+    """How old the newest proven backup is; None where that cannot be had."""
+    if "runner" in deployment.record or shutil.which("docker") is None:
+        return None
+    try:
+        status = status_of(backup_container(deployment.record))
+    except FormationError:
+        return None
+    if status is None:
+        return None
+    newest = proven(status)
+    if newest is None:
+        return "no backup is proven yet"
+    return f"newest proven backup: {newest['name']}, {_age(now - datetime.fromisoformat(newest['stored_at']))} old"
+
+
+def _age(span: timedelta) -> str:
+    """In the largest units that say enough."""
+    minutes, seconds = divmod(max(round(span.total_seconds()), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def _replication_table(title: str, rows: Sequence[replication_health.Row]) -> Table:

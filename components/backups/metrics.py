@@ -1,10 +1,11 @@
-"""Backups as Prometheus sees them, from the status that the last run left.
+"""Backups as Prometheus sees them, from the status that the last run left and from what the service itself knows.
 
     =================================================  =============================================================
     metric                                             what
     =================================================  =============================================================
     ``redis_backup_last_success_timestamp_seconds``    when the newest whole backup was stored; 0 before the first one
-    ``redis_backup_last_proven_timestamp_seconds``     when a backup was last loaded by a throwaway server; 0 as above
+    ``redis_backup_last_proven_timestamp_seconds``     when the newest proven backup was stored; 0 before the first one
+    ``redis_backup_last_proof_timestamp_seconds``      when that one was loaded by a throwaway server; 0 as above
     ``redis_backup_last_run_timestamp_seconds``        when the last run ended, however it did; 0 as above
     ``redis_backup_last_run_failed``                   1 when the last run failed, else 0
     ``redis_backup_duration_seconds``                  how long the newest whole backup took
@@ -14,44 +15,87 @@
     ``redis_backup_keys``                              keys in the newest whole backup
     ``redis_backup_kept_backups``                      whole backups in the store
     ``redis_backup_kept_bytes``                        size of everything that is kept
+    ``redis_backup_store_reachable``                   1 when the store answered the last time it was asked, else 0
+    ``redis_backup_schedule_longest_gap_seconds``      longest time between two backups by the schedule
+    ``redis_backup_proof_enabled``                     1 when each backup is to be proven, else 0
     =================================================  =============================================================
 
 All are gauges with the label ``deployment``. Times are seconds since 1970, so that
 ``time() - redis_backup_last_success_timestamp_seconds > 2 * 86400`` is true of a deployment that never had a backup.
+While the store has never answered, what only it could tell is left out: nothing is known of the backups then.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from .status import Status
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Of what :func:`render` gives."""
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What the service knows at one moment.
+
+    Attributes:
+        deployment: its name.
+        status: as the store had it when it answered last; None while it never did.
+        reachable: whether the store answers now.
+        failed: whether the service's last run failed, be it that the status could not be told so.
+        longest_gap_seconds: see :func:`schedule.longest_gap`.
+        proof: whether each backup is to be proven.
+    """
+
+    deployment: str
+    status: Status | None
+    reachable: bool
+    failed: bool
+    longest_gap_seconds: float
+    proof: bool
 
 
-def registry_of(status: Status, deployment: str) -> CollectorRegistry:
-    """The metrics of one deployment at one moment."""
+def registry_of(view: Callable[[], View]) -> CollectorRegistry:
+    """The metrics, looked at anew each time they are asked for."""
     registry = CollectorRegistry()
-    values = {
-        "last_success_timestamp_seconds": ("When the newest whole backup was stored.", status.last_good_at),
-        "last_proven_timestamp_seconds": ("When a backup was last loaded for proof.", status.last_proven_at),
-        "last_run_timestamp_seconds": ("When the last run ended.", status.last_run_at),
-        "last_run_failed": ("Whether the last run failed.", status.last_run_failed),
-        "duration_seconds": ("How long the newest whole backup took.", status.last_good_seconds),
-        "proof_duration_seconds": ("How long the last proof took.", status.last_proven_seconds),
-        "size_bytes": ("Size of the newest whole backup in the store.", status.stored_bytes),
-        "plain_size_bytes": ("Size of the newest whole backup before compression.", status.plain_bytes),
-        "keys": ("Keys in the newest whole backup.", status.keys),
-        "kept_backups": ("Whole backups in the store.", status.backups),
-        "kept_bytes": ("Size of everything that is kept.", status.kept_bytes),
-    }
-    for name, (documentation, value) in values.items():
-        gauge = Gauge(f"redis_backup_{name}", documentation, ["deployment"], registry=registry)
-        gauge.labels(deployment).set(value or 0)
+    registry.register(_Collector(view))
     return registry
 
 
-def render(status: Status, deployment: str) -> str:
-    """In Prometheus' text format."""
-    return generate_latest(registry_of(status, deployment)).decode()
+class _Collector(Collector):
+    def __init__(self, view: Callable[[], View]) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        view = self._view()
+        for name, documentation, value in (*_of_the_status(view), *_of_the_service(view)):
+            family = GaugeMetricFamily(f"redis_backup_{name}", documentation, labels=["deployment"])
+            family.add_metric([view.deployment], value or 0)
+            yield family
+
+
+def _of_the_status(view: View) -> Iterator[tuple[str, str, float | None]]:
+    status = view.status
+    if status is None:
+        return
+    yield "last_success_timestamp_seconds", "When the newest whole backup was stored.", status.last_good_at
+    yield "last_proven_timestamp_seconds", "When the newest proven backup was stored.", status.last_proven_stored_at
+    yield "last_proof_timestamp_seconds", "When the newest proven backup was proven.", status.last_proven_at
+    yield "last_run_timestamp_seconds", "When the last run ended.", status.last_run_at
+    yield "duration_seconds", "How long the newest whole backup took.", status.last_good_seconds
+    yield "proof_duration_seconds", "How long the last proof took.", status.last_proven_seconds
+    yield "size_bytes", "Size of the newest whole backup in the store.", status.stored_bytes
+    yield "plain_size_bytes", "Size of the newest whole backup before compression.", status.plain_bytes
+    yield "keys", "Keys in the newest whole backup.", status.keys
+    yield "kept_backups", "Whole backups in the store.", status.backups
+    yield "kept_bytes", "Size of everything that is kept.", status.kept_bytes
+
+
+def _of_the_service(view: View) -> Iterator[tuple[str, str, float]]:
+    yield "last_run_failed", "Whether the last run failed.", view.failed
+    yield "store_reachable", "Whether the store answers.", view.reachable
+    yield "schedule_longest_gap_seconds", "Longest time between two backups by the schedule.", view.longest_gap_seconds
+    yield "proof_enabled", "Whether each backup is to be proven.", view.proof

@@ -12,15 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import start_http_server
+
 from ..formation import FormationError
 from ..remote import answers
 from .errors import BackupError
+from .metrics import registry_of
 from .names import name_of
 from .service import Service
+from .watch import Watch
 
 CONFIGURATION = Path("/etc/redis-production/backup.json")
 _USAGE = "usage: backup.pyz service [CONFIGURATION] | run [CONFIGURATION]"
-_LOOK_SECONDS = 30.0
+_STEP_SECONDS = 15.0
 _BEAT_SECONDS = 15.0
 Progress = Callable[[str], None]
 
@@ -37,16 +41,19 @@ def main() -> int:
 
 
 def serve(configuration: Path, stop: threading.Event) -> int:
-    """Take backups when they are due, until ``stop`` is set; the age of the heartbeat file says that it still does."""
+    """Take backups when they are due, and serve metrics, until ``stop`` is set.
+
+    The age of the heartbeat file says that it still does.
+    """
     service = Service.load(configuration)
     service.heartbeat.touch()
     threading.Thread(target=_beat, args=(service.heartbeat, stop), daemon=True).start()
+    watch = Watch(service)
+    if service.metrics_port is not None:
+        start_http_server(service.metrics_port, registry=registry_of(watch.view))
     while not stop.is_set():
-        try:
-            service.run_if_due(_log)
-        except BackupError as error:
-            _log(f"error: {error}")
-        stop.wait(_LOOK_SECONDS)
+        watch.step(_log)
+        stop.wait(_STEP_SECONDS)
     return 0
 
 

@@ -5,6 +5,7 @@ Every host comes to the same ticks, so that :func:`names.name_of` a tick is what
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,9 @@ _PART = rf"(\*|{_VALUE}(-{_VALUE})?)(/\d+)?"
 # Only what every cron knows: croniter's random, hashed and nth-of-month values, seconds and years are left out.
 _FIELD = re.compile(rf"{_PART}(,{_PART})*", re.IGNORECASE)
 _MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
+# The 29th of February twice, also around a century's end that is no leap year.
+_YEARS_LOOKED_AT = timedelta(days=366 * 16)
 
 
 def validate(expression: str) -> str:
@@ -63,6 +67,29 @@ def next_tick(expression: str, now: datetime) -> datetime:
     """The first one after ``now``."""
     tick: datetime = _croniter(expression, _whole_minute(now)).get_next(datetime)
     return tick
+
+
+def longest_gap(expression: str, now: datetime) -> timedelta:
+    """Between two ticks in a row in the coming years, leap years among them.
+
+    Days are looked at one by one, and the ticks within a day once: minute by minute it would take seconds.
+    """
+    minute, hour, *day = validate(expression).split()
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    within_a_day = _ticks(f"{minute} {hour} * * *", midnight, midnight + _DAY)
+    first, last = within_a_day[0] - midnight, within_a_day[-1] - midnight
+    days = _ticks(f"0 0 {' '.join(day)}", midnight, midnight + _YEARS_LOOKED_AT)
+    return max([*_gaps(within_a_day), *(gap + first - last for gap in _gaps(days))])
+
+
+def _ticks(expression: str, start: datetime, end: datetime) -> list[datetime]:
+    """From ``start`` to before ``end``."""
+    ticks = itertools.chain([latest_tick(expression, start)], _croniter(expression, start).all_next(datetime))
+    return list(itertools.takewhile(lambda tick: tick < end, (tick for tick in ticks if tick >= start)))
+
+
+def _gaps(ticks: list[datetime]) -> list[timedelta]:
+    return [later - earlier for earlier, later in itertools.pairwise(ticks)]
 
 
 def _croniter(expression: str, start: datetime) -> croniter:

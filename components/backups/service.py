@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from .prove import prove
 from .restore import RestoreOrder, abandon, restore
 from .retention import Retention
 from .schedule import due_at
+from .status import OBJECT, Status
 from .stores import store_of
 from .take import Order, take
 
@@ -33,7 +34,7 @@ Progress = Callable[[str], None]
 _CLAIM_SECONDS = 600.0
 _RENEW_SECONDS = 120.0
 _ABANDONED_SECONDS = 24 * 3600.0
-_RETRY_SECONDS = 300.0
+RETRY_SECONDS = 300.0
 """After a run that failed, before the next one."""
 
 
@@ -52,6 +53,8 @@ class Service:
     """As :func:`stores.store_of` takes them."""
     key: bytes = field(repr=False)
     """The deployment's own, whether it seals backups now or did before."""
+    metrics_port: int | None = None
+    """Where metrics are served; None: nowhere."""
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -77,16 +80,21 @@ class Service:
             heartbeat=Path(settings["heartbeat"]),
             store_settings=store,
             key=own_key,
+            metrics_port=settings.get("metrics_port"),
         )
 
-    def run_if_due(self, progress: Progress, now: datetime | None = None) -> Manifest | None:
-        """Take the backup that is due, if one is. Raises BackupError, which the status tells, too."""
+    def run_if_due(self, progress: Progress, now: datetime | None = None) -> bool:
+        """Take the backup that is due, if one is. Raises BackupError, which the status tells, too.
+
+        True: none is due before the schedule's next tick. False: one still is, but another host takes it, or a run
+        failed a moment ago.
+        """
         now = now or datetime.now(UTC)
         latest = self.catalog.latest()
         tick = due_at(self.schedule, latest.moment if latest else None, now)
-        if tick is None or self._failed_lately(now.timestamp()):
-            return None
-        return self.run(name_of(tick), progress)
+        if tick is None:
+            return True
+        return not self._failed_lately(now.timestamp()) and self.run(name_of(tick), progress) is not None
 
     def run(self, backup: str, progress: Progress) -> Manifest | None:
         """Take a backup of that name, unless another host does; then delete what need not be kept.
@@ -100,7 +108,7 @@ class Service:
         with _Renewed(claim):
             try:
                 manifest = take(self.order, self.catalog, backup, claim.number, progress)
-                self.catalog.put_status(self.catalog.status().after_backup(manifest))
+                self._change_status(lambda status: status.after_backup(manifest))
                 if self.proof:
                     self._prove(manifest, progress)
                 self._tidy(progress)
@@ -209,26 +217,44 @@ class Service:
                 raise BackupError("another restore is under way here: wait until it has ended") from error
             yield
 
+    def status(self) -> Status:
+        """As the store has it now. A copy is kept for whoever has no access to the store. Raises BackupError."""
+        found = self.catalog.status()
+        self._keep_copy(found)
+        return found
+
+    def _change_status(self, change: Callable[[Status], Status]) -> None:
+        changed = change(self.catalog.status())
+        self.catalog.put_status(changed)
+        self._keep_copy(changed)
+
+    def _keep_copy(self, status: Status) -> None:
+        new, copy = self.scratch / f".{threading.get_ident()}.{OBJECT}", self.scratch / OBJECT
+        with suppress(OSError):  # nothing but what is shown depends on it
+            new.write_bytes(status.to_json())
+            new.replace(copy)
+
     def _prove(self, manifest: Manifest, progress: Progress) -> None:
         started = time.monotonic()
         prove(self.catalog, manifest, self.key if manifest.encryption else None, self.scratch, progress)
         seconds = time.monotonic() - started
-        self.catalog.put_status(self.catalog.status().after_proof(manifest.backup, now=time.time(), seconds=seconds))
+        self._change_status(lambda status: status.after_proof(manifest, now=time.time(), seconds=seconds))
 
     def _tidy(self, progress: Progress) -> None:
         for name in self.catalog.delete_what_need_not_be_kept(self.retention, datetime.now(UTC)):
             progress(f"{name} is deleted: it need not be kept")
         for name in self.catalog.remove_unfinished(_ABANDONED_SECONDS, time.time()):
             progress(f"{name} is removed: it was never finished")
-        self.catalog.put_status(self.catalog.status().with_kept(*self.catalog.kept()))
+        kept = self.catalog.kept()
+        self._change_status(lambda status: status.with_kept(*kept))
 
     def _failed_lately(self, now: float) -> bool:
-        status = self.catalog.status()
-        return status.last_run_failed and now - (status.last_failure_at or 0) < _RETRY_SECONDS
+        status = self.status()
+        return status.last_run_failed and now - (status.last_failure_at or 0) < RETRY_SECONDS
 
     def _note(self, why: str) -> None:
         try:
-            self.catalog.put_status(self.catalog.status().after_failure(why, now=time.time()))
+            self._change_status(lambda status: status.after_failure(why, now=time.time()))
         except BackupError:
             return  # the store is what failed
 

@@ -10,7 +10,7 @@ from .errors import Damaged
 from .manifest import Manifest
 
 OBJECT = "status.json"
-"""Name of its object within the deployment's folder."""
+"""Name of its object within the deployment's folder, and of the copy that the service keeps beside its other files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,8 @@ class Status:
         plain_bytes: of its pieces, as the nodes sent them.
         stored_bytes: of its pieces, in the store.
         last_proven: name of the newest backup that a throwaway server has loaded.
-        last_proven_at: when it did.
+        last_proven_stored_at: when that backup was stored.
+        last_proven_at: when it was loaded.
         last_proven_seconds: how long that took.
         last_failure_at: when a run failed last.
         last_failure: why, in one line.
@@ -44,6 +45,7 @@ class Status:
     plain_bytes: int | None = None
     stored_bytes: int | None = None
     last_proven: str | None = None
+    last_proven_stored_at: float | None = None
     last_proven_at: float | None = None
     last_proven_seconds: float | None = None
     last_failure_at: float | None = None
@@ -65,13 +67,15 @@ class Status:
             stored_bytes=manifest.stored_bytes,
         )
 
-    def after_proof(self, backup: str, *, now: float, seconds: float) -> Status:
-        """One was proven."""
+    def after_proof(self, manifest: Manifest, *, now: float, seconds: float) -> Status:
+        """One was proven. An old one that is proven again is not the newest one."""
+        ended = dataclasses.replace(self, last_run_at=now, last_run_failed=False)
+        if manifest.backup < (self.last_proven or ""):
+            return ended
         return dataclasses.replace(
-            self,
-            last_run_at=now,
-            last_run_failed=False,
-            last_proven=backup,
+            ended,
+            last_proven=manifest.backup,
+            last_proven_stored_at=manifest.finished_at,
             last_proven_at=now,
             last_proven_seconds=seconds,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pulumi_docker as docker
 from ..backup_files import BACKUPS_FOLDER, HEARTBEAT, SCRATCH_FOLDER
 from ..backup_settings import VOLUME
 from ..config_files import CONFIG_FOLDER, DATA_FOLDER, Listener
+from ..newest_backups import newest_backups
 from ..nodes import BackupService, Node, NodeSpec, digest_of
 from ..settings import MEBIBYTE
 from . import backup_image
@@ -143,6 +145,10 @@ class DockerPlatform:
             opts=pulumi.ResourceOptions.merge(opts, self._container_options(image, files)),
         )
         return (container,)
+
+    def newest_backups(self, service_name: str) -> pulumi.Output[Mapping[str, Any] | None]:
+        """Asked while the program goes on."""
+        return pulumi.Output.from_input(asyncio.to_thread(newest_backups, self._host(service_name)))
 
     def _create_container(
         self,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import docker
 import pytest
 from docker.models.containers import Container
+from prometheus_client.parser import text_string_to_metric_families
 from redis.cluster import RedisCluster
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from components.backup_files import METRICS_PORT
 from components.formation.cluster.agreement import disagreement
 from tests.docker.conftest import MakeStack
 from tests.docker.stack import PulumiStack
@@ -30,6 +33,7 @@ def test_command_line_and_example(shared_cluster: PulumiStack, tmp_path: Path) -
     assert "verified: a key written through RedisCluster as user app over TLS, read from cache-redis-" in verified.text
     assert run_example(shared_cluster, tmp_path) == "world"
     outputs = shared_cluster.outputs()
+    assert outputs.get("backups") is None, "there was none when the program ran"
     assert [shard["slots"] for shard in outputs["shards"]] == ["0-5461", "5462-10922", "10923-16383"]
     assert outputs["nodes"] == [str(member.reach) for member in live.members.values()]
 
@@ -123,9 +127,11 @@ def test_backups_are_taken_and_proven_beside_the_nodes(shared_cluster: PulumiSta
 
     taken = shared_cluster.ops("backup", "take")
     assert taken.code == 0, taken.text
+    newest = taken.text.strip().splitlines()[-1].removesuffix(" is there")
+    assert_metrics_tell_of(container, newest)
+    assert f"newest proven backup: {newest}, " in shared_cluster.ops("status").text
     listed = shared_cluster.ops("backup", "list")
     assert listed.code == 0, listed.text
-    newest = taken.text.strip().splitlines()[-1].removesuffix(" is there")
     (line,) = [line for line in listed.text.splitlines() if newest in line]
     assert "good" in line, listed.text
     assert "yes" in line, listed.text
@@ -139,7 +145,31 @@ def test_backups_are_taken_and_proven_beside_the_nodes(shared_cluster: PulumiSta
     assert isinstance(told, bytes)
     assert json.loads(told)["schedule"] == "30 4 * * *"
     assert shared_cluster.cluster().started() == nodes
+    told_backups = shared_cluster.outputs()["backups"]
+    assert {told_backups[kind]["name"] for kind in ("last_good", "last_proven")} == {newest}
+    # Another one changes what is told, and no resource.
+    assert shared_cluster.ops("backup", "take").code == 0
     assert_nothing_to_do(shared_cluster)
+
+
+def assert_metrics_tell_of(container: Container, backup: str) -> None:
+    """As Prometheus would be told within the network, at the latest when the status is read again."""
+    url = f"http://{container.name}:{METRICS_PORT}/metrics"
+    script = f"from urllib.request import urlopen; print(urlopen({url!r}, timeout=10).read().decode())"
+
+    def told() -> dict[str, float]:
+        answer = container.exec_run(["python3", "-c", script])
+        assert answer.exit_code == 0, answer.output
+        assert isinstance(answer.output, bytes)
+        families = text_string_to_metric_families(answer.output.decode())
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    taken_at = datetime.strptime(backup, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC).timestamp()
+    wait_for(lambda: told()["redis_backup_last_success_timestamp_seconds"] >= taken_at, "the backup is told of")
+    wait_for(lambda: told()["redis_backup_last_proven_timestamp_seconds"] >= taken_at, "the proof is told of")
+    found = told()
+    assert found["redis_backup_store_reachable"] == 1
+    assert found["redis_backup_last_run_failed"] == 0
 
 
 def backup_container(stack: PulumiStack) -> Container:

@@ -21,6 +21,7 @@ from components.backup_settings import BackupSettings
 from components.backups.errors import SourceError
 from components.backups.program import serve
 from components.backups.service import Service
+from components.backups.status import OBJECT, Status
 from components.platforms import backup_image
 from components.remote.archive import BACKUPS, archive, fingerprint
 from components.settings import MEBIBYTE, SettingsError
@@ -193,6 +194,10 @@ def test_it_is_told_the_settings() -> None:
     assert found["deployment"] == "cache-local"
 
 
+def test_it_serves_metrics_within_the_network() -> None:
+    assert configuration(default_graph())["metrics_port"] == 9122
+
+
 def test_a_change_of_its_settings_starts_it_anew_and_touches_no_node() -> None:
     made, changed = default_graph(), graph(backup_schedule="*/5 * * * *")
 
@@ -245,6 +250,23 @@ def test_what_is_built_has_a_fingerprint_that_the_same_code_has_everywhere() -> 
     fingerprint.cache_clear()
 
     assert fingerprint(BACKUPS) == first != fingerprint("remote.program")
+
+
+def backups_output(**settings: Any) -> Any:
+    def program() -> dict[str, pulumi.Output[Any]]:
+        cluster = RedisCluster("cache", RedisClusterSettings(**settings))
+        return {"backups": cluster.backups}
+
+    return run_program(program).outputs["backups"]
+
+
+def test_an_output_tells_the_newest_backups_of_the_container() -> None:
+    newest = {"name": "of cache-local-backup", "stored_at": "1970-01-01T00:00:00+00:00"}
+    assert backups_output() == {"last_good": newest, "last_proven": None}
+
+
+def test_without_backups_the_output_tells_of_none() -> None:
+    assert backups_output(backup=BackupSettings(backups=False)) is None
 
 
 def run(tmp_path: Path, *arguments: str, orders: Any = None) -> subprocess.CompletedProcess[str]:
@@ -309,7 +331,8 @@ def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, mon
     assert status.last_failure is not None
     assert "most of the Sentinels" in status.last_failure
     # Not again at once.
-    assert service.run_if_due(lambda _: None) is None
+    assert not service.run_if_due(lambda _: None)
+    assert Status.from_json((tmp_path / OBJECT).read_bytes()) == status
 
 
 @pytest.mark.parametrize("setting", [{"point-in-time-recovery": True}, {"restore-point-in-time": "2026-11-26"}])

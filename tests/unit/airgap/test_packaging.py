@@ -26,6 +26,7 @@ def test_distribution_names_every_package(pyproject: dict[str, Any]) -> None:
         components,
         *(path.parent for path in components.rglob("*.py")),
         *(path.parent for path in components.rglob("*.sh")),
+        *(path.parent for path in components.rglob("*.yml")),
     }
     packages = {".".join(("redis_production", *folder.relative_to(components).parts)) for folder in folders}
 
@@ -68,7 +69,7 @@ def test_distribution_is_built_and_found_under_its_own_name(tmp_path: Path) -> N
         archive.extractall(tmp_path / "installed")
 
     names = {path.relative_to(tmp_path / "installed").as_posix() for path in (tmp_path / "installed").rglob("*")}
-    assert "redis_production/host/start.sh" in names
+    assert {"redis_production/host/start.sh", "redis_production/monitoring/backups.rules.yml"} <= names
     script = "import redis_production; print(redis_production.__file__)"
     environment = {"PYTHONPATH": str(tmp_path / "installed")}
     found = subprocess.run(

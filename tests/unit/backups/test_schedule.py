@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -7,7 +8,7 @@ from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.backups.schedule import due_at, latest_tick, next_tick, validate
+from components.backups.schedule import due_at, latest_tick, longest_gap, next_tick, validate
 
 NIGHTLY = "0 3 * * *"
 EXPRESSIONS = st.sampled_from(
@@ -99,3 +100,30 @@ def test_a_backup_of_the_tick_that_is_due_settles_it(expression: str, last: date
     if tick is not None:
         assert last < tick <= now
         assert due_at(expression, tick, now) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "gap"),
+    [
+        (NIGHTLY, timedelta(days=1)),
+        ("*/5 * * * *", timedelta(minutes=5)),
+        ("0 0,18 * * *", timedelta(hours=18)),
+        ("*/5 9-17 * * mon-fri", timedelta(days=2, hours=15, minutes=5)),
+        ("0 3 1 * *", timedelta(days=31)),
+        ("0 3 1 * sun", timedelta(days=7)),
+        ("0 0 29 2 *", timedelta(days=4 * 365 + 1)),
+    ],
+)
+def test_the_longest_time_between_two_ticks(expression: str, gap: timedelta) -> None:
+    assert longest_gap(expression, at("2026-11-26T03:00")) == gap
+
+
+@given(EXPRESSIONS, MOMENTS)
+def test_no_gap_is_longer_than_the_longest(expression: str, moment: datetime) -> None:
+    gap = next_tick(expression, moment) - latest_tick(expression, moment)
+    assert gap <= longest_gap_of(expression)
+
+
+@functools.cache
+def longest_gap_of(expression: str) -> timedelta:
+    return longest_gap(expression, at("2026-11-26T03:00"))
