@@ -67,4 +67,3 @@ def _is_written() -> bool:
     with contextlib.suppress(FileNotFoundError):
         return (CONTEXT / _DIGEST).read_text() == digest()
     return False
-

@@ -48,7 +48,10 @@ def backup_ages() -> dict[str, float]:
     stored: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError), open(BACKUP_STATUS) as file:
         stored = json.load(file)
-    times = {"BackupAgeSeconds": "last_good_at", **({"ProvenBackupAgeSeconds": "last_proven_stored_at"} if proof else {})}
+    times = {
+        "BackupAgeSeconds": "last_good_at",
+        **({"ProvenBackupAgeSeconds": "last_proven_stored_at"} if proof else {}),
+    }
     return {metric: time.time() - float(stored.get(moment) or since) for metric, moment in times.items()}
 
 
