@@ -52,7 +52,7 @@ systemctl daemon-reload
   echo "redis-production: amazon-ssm-agent cannot be started; formation cannot use $NODE" >&2
 for unit in kernel data files; do systemctl -q enable redis-production-$unit.service; done
 systemctl -q enable redis-production.service
-systemctl -q enable --now redis-production-files.timer redis-production-watch.timer redis-production-backup.timer
+systemctl -q enable --now redis-production-files.timer redis-production-watch.timer
 # The server starts when its files are there (files.py) and its volume is mounted.
 systemctl --no-block start redis-production-kernel.service redis-production-files.service
 

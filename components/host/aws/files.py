@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 FOLDER = Path("/etc/redis-production")
+UNITS = Path("/run/redis-production-units")
 LOADED = Path("/run/redis-production-certificate")
 BACKUP = ("backup.json", "backup.code", "backup.pyz", "secret.json")
 CERTIFICATE = {"tls-cert-file": "tls/node.crt", "tls-key-file": "tls/node.key", "tls-ca-cert-file": "tls/ca.crt"}
@@ -91,6 +92,19 @@ def put(files: dict[str, bytes], group: int) -> None:
             path.unlink()
 
 
+def use_units() -> None:
+    """Starts the timers that come with the files. Those whose files are gone find nothing to do."""
+    for timer in FOLDER.glob("*.timer"):
+        service = timer.with_suffix(".service")
+        text = timer.read_bytes() + service.read_bytes()
+        seen = UNITS / timer.name
+        if not seen.exists() or seen.read_bytes() != text:
+            subprocess.run(["systemctl", "--quiet", "link", str(service)], check=True)
+            subprocess.run(["systemctl", "--quiet", "enable", "--now", str(timer)], check=True)
+            UNITS.mkdir(exist_ok=True)
+            seen.write_bytes(text)
+
+
 def let_redis_load_certificate() -> None:
     """Tell a running Redis of a certificate that it has not seen; one that is not running reads it when it starts."""
     seen = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in CERTIFICATE.values())).hexdigest()
@@ -122,6 +136,7 @@ def main() -> int:
         else:
             break
     put(files, grp.getgrnam("redis").gr_gid)
+    use_units()
     if first:
         subprocess.run(["systemctl", "--no-block", "start", SERVER], check=True)
     else:

@@ -39,7 +39,7 @@ def used_percent() -> dict[str, float]:
 
 
 def backup_ages() -> dict[str, float]:
-    """Metric -> seconds, none without backups. While there is no backup it is the time that one could have been taken."""
+    """Metric -> seconds, none without backups. Before the first one it is how long one could have been taken."""
     try:
         with open(BACKUP_CONFIGURATION) as file:
             proof, since = json.load(file)["proof"], os.fstat(file.fileno()).st_mtime

@@ -45,7 +45,7 @@ def create_backup_files(
     key_arn: pulumi.Input[str],
     after: Sequence[pulumi.Resource],
     opts: pulumi.ResourceOptions,
-) -> pulumi.Resource:
+) -> aws.secretsmanager.SecretVersion:
     """Put code, configuration and secrets where hosts fetch them. ``after``: what makes the bucket safe.
 
     The object is known by what is in it, and so is what hosts take for it: nobody who can write to the bucket makes
