@@ -119,7 +119,7 @@ class Bucket(AwsResource):
 
 
 class BucketObject(AwsResource):
-    """An object, made of a file. What is in it is known by the hash that the engine takes of the file."""
+    """An object, made of a file or of a text. What is in it is known by the hash that the engine takes of that."""
 
     type_name = "aws:s3/bucketObject:BucketObject"
     service = "s3"
@@ -130,7 +130,9 @@ class BucketObject(AwsResource):
         "kmsKeyId": text(computed=True),
         "region": REGION,
         "source": Property(
-            Kind.OBJECT, required=True, fields={_KIND_OF_VALUE: text(), "hash": text(), "path": text(required=True)}
+            Kind.OBJECT,
+            required=True,
+            fields={_KIND_OF_VALUE: text(), "hash": text(), "path": text(), "text": text()},
         ),
         "tags": TAGS,
     }
@@ -186,8 +188,9 @@ class BucketObject(AwsResource):
                     client.delete_object(Bucket=bucket, Key=key, VersionId=each["VersionId"])
 
     def _put(self, aws: Aws, inputs: Mapping[str, Any]) -> None:
+        source = inputs["source"]
         try:
-            content = Path(inputs["source"]["path"]).read_bytes()
+            content = Path(source["path"]).read_bytes() if source.get("path") else str(source["text"]).encode()
         except OSError as error:
             raise ProviderError(f"{self.type_name}: {error.filename}: {error.strerror}") from error
         key = inputs.get("kmsKeyId")

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 FOLDER = Path("/etc/redis-production")
 UNITS = Path("/run/redis-production-units")
 LOADED = Path("/run/redis-production-certificate")
-BACKUP = ("backup.json", "backup.code", "backup.pyz", "secret.json")
+BACKUP = ("backup.json", "backup.objects", "backup.pyz", "secret.json")
 CERTIFICATE = {"tls-cert-file": "tls/node.crt", "tls-key-file": "tls/node.key", "tls-ca-cert-file": "tls/ca.crt"}
 SERVER = "redis-production.service"
 CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
@@ -41,7 +41,7 @@ def fetched() -> dict[str, bytes]:
     if source:
         try:
             backup = of_secret(source.decode())
-            backup[str(FOLDER / "backup.pyz")] = program(json.loads(backup[str(FOLDER / "backup.code")]))
+            backup |= of_bucket(**json.loads(backup[str(FOLDER / "backup.objects")]))
         except (BotoCoreError, ClientError, ValueError) as error:
             print(f"files of backups, which come when the deployment is formed, cannot be fetched: {error}", flush=True)
             found = [FOLDER / name for name in BACKUP]
@@ -58,15 +58,17 @@ def of_secret(name: str) -> dict[str, bytes]:
     return {path: content.encode() for path, content in files.items()}
 
 
-def program(code: dict[str, str]) -> bytes:
-    """What takes backups: the very bytes that were deployed."""
-    there = FOLDER / "backup.pyz"
-    content = there.read_bytes() if there.exists() else b""
-    if hashlib.sha256(content).hexdigest() != code["checksum"]:
-        content = client("s3").get_object(Bucket=code["bucket"], Key=code["key"])["Body"].read()
-    if hashlib.sha256(content).hexdigest() != code["checksum"]:
-        raise ValueError(f"s3://{code['bucket']}/{code['key']} is not what was deployed")
-    return content
+def of_bucket(bucket: str, keys: dict[str, str]) -> dict[str, bytes]:
+    """Absolute path -> content: the very bytes that were deployed, as a key ends in their checksum."""
+    files = {}
+    for path, key in keys.items():
+        content, checksum = Path(path).read_bytes() if Path(path).exists() else b"", key.rpartition("/")[2]
+        if hashlib.sha256(content).hexdigest() != checksum:
+            content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        if hashlib.sha256(content).hexdigest() != checksum:
+            raise ValueError(f"s3://{bucket}/{key} is not what was deployed")
+        files[path] = content
+    return files
 
 
 def put(files: dict[str, bytes], group: int) -> None:

@@ -69,7 +69,7 @@ def node_policy(site: Site, deployment: str, bucket: str, key_arn: str, backup: 
                 }
             },
         ),
-        _allow("ReadCode", ["s3:GetObject"], [f"{of_bucket}/formation/*", f"{of_bucket}/programs/*"]),
+        _allow("ReadDeployed", ["s3:GetObject"], [f"{of_bucket}/formation/*", f"{of_bucket}/deployed/*"]),
         _allow(
             "UseOwnPrefix",
             ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
