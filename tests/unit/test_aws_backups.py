@@ -1,4 +1,4 @@
-"""What the components ask AWS for so that hosts take backups; the hosts' part is shown by test_aws_host and a rehearsal."""
+"""What the components ask AWS for so that hosts take backups; the hosts' part is shown by test_aws_host."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def configuration(made: Graph) -> dict[str, Any]:
     return found
 
 
+def depends_on(resource: Registered) -> set[str]:
+    return {urn.rsplit("::", 1)[-1] for urn in resource.request.dependencies}
+
+
+def user_data(made: Graph) -> dict[str, str]:
+    """Of Redis nodes; that of Sentinels has a fingerprint of certificates, which each run makes anew here."""
+    instances = made.of_type(":Instance").items()
+    return {name: instance.inputs["userData"] for name, instance in instances if "redis" in name}
+
+
 def alarm(what: str, made: Graph) -> Registered:
     return made.of_type(":MetricAlarm")[f"cache-backup-{what}"]
 
@@ -56,10 +66,12 @@ def test_hosts_of_redis_nodes_take_backups_and_those_of_sentinels_do_not() -> No
 
 
 def test_what_they_take_them_with_comes_when_the_nodes_are_one_deployment() -> None:
-    for kind in (":BucketObject", ":Secret", ":MetricAlarm"):
-        for name, resource in default_graph().of_type(kind).items():
-            if name.startswith("cache-backup"):
-                assert any(urn.endswith("::cache-formation") for urn in resource.request.dependencies), name
+    objects = default_graph().of_type(":BucketObject")
+
+    assert set(objects) == {"cache-backup-program", "cache-backup-configuration"}
+    for resource in (*objects.values(), alarm("missed", default_graph()), alarm("unproven", default_graph())):
+        assert "cache-formation" in depends_on(resource), resource.name
+    assert set(objects) <= depends_on(default_graph().of_type(":SecretVersion")["cache-backup"])
 
 
 def test_hosts_run_nothing_but_what_was_deployed() -> None:
@@ -130,8 +142,7 @@ def test_a_change_of_when_they_are_taken_touches_no_node() -> None:
     changed = backed_up(backup_schedule="*/5 * * * *")
 
     assert configuration(changed)["schedule"] == "*/5 * * * *"
-    for name, instance in default_graph().of_type(":Instance").items():
-        assert changed.of_type(":Instance")[name].inputs["userData"] == instance.inputs["userData"]
+    assert user_data(changed) == user_data(default_graph())
 
 
 def test_without_backups_nothing_of_them_is_there_and_no_instance_is_another_one() -> None:
@@ -139,8 +150,7 @@ def test_without_backups_nothing_of_them_is_there_and_no_instance_is_another_one
 
     assert [each.name for each in made.resources if each.name.startswith("cache-backup")] == ["cache-backup-key"]
     assert "backup.source" not in secret_files("cache-redis-0-files", made)
-    for name, instance in default_graph().of_type(":Instance").items():
-        assert made.of_type(":Instance")[name].inputs["userData"] == instance.inputs["userData"]
+    assert user_data(made) == user_data(default_graph())
 
 
 @pytest.mark.parametrize(("schedule", "hours"), [("0 3 * * *", 27), ("0 3 * * 1", 171), ("*/30 * * * *", 3.5)])

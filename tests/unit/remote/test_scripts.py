@@ -106,7 +106,7 @@ def test_the_program_runs_without_rights_and_with_its_arguments(tools: Path) -> 
 
 
 def test_backups_are_asked_of_the_hosts_own_program_as_the_nodes_user(tools: Path, tmp_path: Path) -> None:
-    tool(tools, "systemctl", "echo inactive")
+    tool(tools, "systemctl", "true")
     tool(tools, "setpriv", 'for word in "$@"; do echo "$word"; done')
     program = tmp_path / "backup.pyz"
     script = scripts.run_backups(ARGUMENTS).replace("/etc/redis-production/backup.pyz", str(program))
