@@ -132,7 +132,8 @@ class BucketObject(AwsResource):
         "source": Property(
             Kind.OBJECT,
             required=True,
-            fields={_KIND_OF_VALUE: text(), "hash": text(), "path": text(), "text": text()},
+            # The engine wants every field to be a text.
+            fields={_KIND_OF_VALUE: text(), **{name: text(absent="") for name in ("hash", "path", "text")}},
         ),
         "tags": TAGS,
     }
