@@ -97,7 +97,7 @@ class BackupSettings:
     def problems(self, *, on_aws: bool) -> list[str]:
         """What is wrong, one line each."""
         return [
-            *self._schedule_problems(),
+            *self._schedule_problems(on_aws),
             *range_problem("backup-retention-days", self.backup_retention_days, 1, 3650),
             *range_problem("backup-keep-weekly", self.backup_keep_weekly, 0, 520),
             *range_problem("backup-keep-monthly", self.backup_keep_monthly, 0, 120),
@@ -106,11 +106,13 @@ class BackupSettings:
             *self._restore_problems(on_aws),
         ]
 
-    def _schedule_problems(self) -> Iterator[str]:
+    def _schedule_problems(self, on_aws: bool) -> Iterator[str]:
         if problem := schedule_problem(self.backup_schedule):
             yield f"backup-schedule: {problem}"
         if self.point_in_time_recovery and not self.backups:
             yield "point-in-time-recovery: starts from a backup, but backups is false; turn backups on, or this off"
+        elif self.point_in_time_recovery and on_aws:
+            yield "point-in-time-recovery: nothing does this on platform aws yet; leave it out"
         if self.backup_encryption not in get_args(BackupEncryption):
             allowed = ", ".join(get_args(BackupEncryption))
             yield f"backup-encryption: '{self.backup_encryption}' is not one of {allowed}"

@@ -216,6 +216,7 @@ class Groundwork:
                 f"{self._name}-restoration",
                 record=topology.record,
                 restore_from=settings.restore_from,
+                until=settings.restore_point_in_time,
                 passwords=self.passwords,
                 ca_certificate=self.ca_certificate,
                 opts=pulumi.ResourceOptions.merge(self._children, pulumi.ResourceOptions(depends_on=ready)),

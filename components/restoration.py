@@ -16,6 +16,8 @@ _SETTING = "restore_from"
 class Restoration(Resource, module="redis-production", name="Restoration"):
     """Puts a backup's data into a deployment that has none, and lets applications in; it does so once.
 
+    ``until``: up to which time, ISO 8601, what was written after the backup is restored, too.
+
     ``backup`` and ``keys`` say what was restored. Taking it out of the program changes nothing in the deployment.
     """
 
@@ -28,6 +30,7 @@ class Restoration(Resource, module="redis-production", name="Restoration"):
         *,
         record: Mapping[str, Any],
         restore_from: str,
+        until: str | None,
         passwords: pulumi.Input[Mapping[str, str]],
         ca_certificate: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
@@ -38,6 +41,7 @@ class Restoration(Resource, module="redis-production", name="Restoration"):
             {
                 "record": dict(record),
                 "restore_from": restore_from,
+                "until": until,
                 "passwords": passwords,
                 "ca_certificate": ca_certificate,
                 "backup": None,
@@ -58,7 +62,7 @@ class _RestorationProvider(ResourceProvider):
         found = ask(
             props["record"],
             "restore",
-            {"backup": props["restore_from"], "pattern": None, "overwrite": False},
+            {"backup": props["restore_from"], "until": props["until"], "pattern": None, "overwrite": False},
             lambda line: print(line, flush=True),
             {"admin": props["passwords"]["admin"]},
         )
@@ -69,7 +73,7 @@ class _RestorationProvider(ResourceProvider):
 
 
 def _changed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> str | None:
-    if olds["restore_from"] == news["restore_from"]:
+    if all(olds.get(name) == news.get(name) for name in ("restore_from", "until")):
         return None
     return (
         f"restore-from: this deployment has started from {olds['restore_from']}, and holds data since; leave that or "

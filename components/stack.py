@@ -25,7 +25,6 @@ from .settings import (
 from .topologies import CLUSTER, REPLICATED
 
 _OF_THE_PROGRAM = ("topology", "name")
-_WITHOUT_EFFECT_YET = ("point-in-time-recovery", "restore-point-in-time")
 _SETTINGS: Mapping[str, type[NodeSettings]] = {REPLICATED: ReplicatedRedisSettings, CLUSTER: RedisClusterSettings}
 
 
@@ -61,15 +60,8 @@ def _deployment(config: pulumi.Config) -> Any:
 def deployment_settings(topology: str, given: Mapping[str, Any]) -> ReplicatedRedisSettings | RedisClusterSettings:
     """What a stack's values, by setting name, say of a deployment of that topology.
 
-    Raises SettingsError for an unknown topology, and for settings that are unknown, invalid, or without effect yet.
+    Raises SettingsError for an unknown topology, and for settings that are unknown or invalid.
     """
-    asked_for = [
-        f"{setting}: nothing does this yet; leave it out"
-        for setting in _WITHOUT_EFFECT_YET
-        if setting in given and str(given[setting]).lower() not in ("", "false", "none")
-    ]
-    if asked_for:
-        raise SettingsError(asked_for)
     if topology == REPLICATED:
         return settings_from_mapping(ReplicatedRedisSettings, settings_of(topology, given))
     if topology == CLUSTER:

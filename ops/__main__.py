@@ -129,6 +129,10 @@ def restore(
         str, typer.Argument(help="latest (proven), a backup's name, or s3://bucket/prefix/<deployment>/<either>.")
     ] = "latest",
     stack: Stack = None,
+    until: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With what was written after the backup up to this time, such as 2026-11-26T12:30:00Z."),
+    ] = None,
     pattern: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Only keys that match, such as user:*, into the deployment while it is at work."),
@@ -150,7 +154,7 @@ def restore(
         abandon_restore(deployment, console)
         return
     key = _text_of(key_file) if key_file else None
-    restore_backup(deployment, backup, console, pattern=pattern, overwrite=overwrite, key=key)
+    restore_backup(deployment, backup, console, until=until, pattern=pattern, overwrite=overwrite, key=key)
 
 
 drill = typer.Typer(no_args_is_help=True, help="Practise what nobody wants to need.")

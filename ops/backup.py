@@ -44,6 +44,7 @@ def restore_backup(
     backup: str,
     console: Console,
     *,
+    until: str | None,
     pattern: str | None,
     overwrite: bool,
     key: str | None,
@@ -52,12 +53,15 @@ def restore_backup(
 
     ``key``: that the backup was sealed with, where it is another deployment's.
     """
-    arguments = {"backup": backup, "pattern": pattern, "overwrite": overwrite}
+    arguments = {"backup": backup, "until": until, "pattern": pattern, "overwrite": overwrite}
     secret = {"admin": deployment.passwords["admin"], "encryption_key": key}
     found = _ask(deployment, "restore", arguments, console, secret)
     functions = f", {found['functions']} libraries of functions" if found["functions"] else ""
     console.print(
-        f"{found['backup']} is restored: {found['keys']} keys{functions}, in {found['seconds']:.1f} s", highlight=False
+        f"{found['backup']} is restored: {found['keys']} keys{functions}, as they were at {found['time']}, in "
+        f"{found['seconds']:.1f} s",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

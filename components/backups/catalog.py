@@ -224,7 +224,8 @@ class Catalog:
         """By backup."""
         found = defaultdict(list)
         begin = self._key("")
-        for entry in self._store.entries(begin):
+        # By their names, which begin with a year: there may be very many other objects, of what was written in between.
+        for entry in self._store.entries(f"{begin}2"):
             name, separator, _ = entry.key.removeprefix(begin).partition("/")
             if separator and moment_of(name) is not None:
                 found[name].append(entry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,17 +52,19 @@ class _Key:
 
 
 class KeyTransfer:
-    """One restore's transfers, and how far they are.
+    """One restore's transfers, and how far they are. ``arriving``: slots that were on their way to another shard.
 
     Attributes:
         keys: that were brought so far.
         expiring: how many of them have a time to live.
     """
 
-    def __init__(self, target: Target, expected_keys: int, progress: Progress) -> None:
+    def __init__(self, target: Target, expected_keys: int, progress: Progress, arriving: Collection[int] = ()) -> None:
         self.keys = 0
         self.expiring = 0
         self._target = target
+        self._arriving = frozenset(arriving)
+        self._of_arriving: set[bytes] = set()
         self._expected = expected_keys
         self._progress = progress
         self._started = self._said = time.monotonic()
@@ -73,8 +75,8 @@ class KeyTransfer:
         server: ThrowawayServer,
         *,
         pattern: str | None = None,
-        only_slots: frozenset[int] | None = None,
-        without_slots: frozenset[int] = frozenset(),
+        slots: frozenset[int] | None = None,
+        arriving: bool = False,
         replace: bool = True,
     ) -> None:
         """Bring the server's keys to the deployment; they are gone from the server then.
@@ -82,40 +84,33 @@ class KeyTransfer:
         Args:
             server: not started with ``cluster``, of which one MIGRATE takes keys of one slot only.
             pattern: only keys that match.
-            only_slots: only keys of these slots; they may be there already, and then do not count.
-            without_slots: no keys of these slots.
+            slots: only keys of these; None: of all.
+            arriving: none that was brought before.
             replace: whether a key that is there already is overwritten; else raises Refused.
 
         Times to live end when they would have ended. Raises TargetError when the deployment does not take them within
         a minute.
         """
-        for database in server.loaded.databases:
-            with in_database(server.client, database) as source:
-                for found in _batches(source, pattern):
-                    by_owner: dict[Member, list[_Key]] = defaultdict(list)
-                    for key in found:
-                        if _wanted(key.name, only_slots, without_slots):
-                            by_owner[self._target.owner(key.name)].append(key)
-                    for member, keys in by_owner.items():
-                        there = self._count_existing(member, database, keys) if only_slots else 0
-                        self._migrate(source, database, member, keys, replace)
-                        self.keys += len(keys) - there
-                        self.expiring += sum(key.expires_at >= 0 for key in keys)
-                        self._hold_back(member, keys)
-                    self._say()
+        for source, database, member, found in self._by_owner(server, pattern):
+            keys = [key for key in found if slots is None or slot_of(key.name) in slots]
+            if arriving:
+                keys = [key for key in keys if key.name not in self._of_arriving]
+            if keys:
+                self._migrate(source, database, member, keys, replace)
+                self._of_arriving.update(
+                    key.name for key in keys if self._arriving and slot_of(key.name) in self._arriving
+                )
+                self.keys += len(keys)
+                self.expiring += sum(key.expires_at >= 0 for key in keys)
+                self._hold_back(member, keys)
+                self._say()
 
     def count_existing(self, server: ThrowawayServer, pattern: str) -> int:
-        """How many of the server's keys that match are in the deployment; all in database 0 of a cluster."""
-        count = 0
-        for database in server.loaded.databases:
-            with in_database(server.client, database) as source:
-                for found in _batches(source, pattern):
-                    by_owner: dict[Member, list[_Key]] = defaultdict(list)
-                    for key in found:
-                        by_owner[self._target.owner(key.name)].append(key)
-                    for member, keys in by_owner.items():
-                        count += self._count_existing(member, database, keys)
-        return count
+        """How many of the server's keys that match are in the deployment."""
+        return sum(
+            self._count_existing(member, database, keys)
+            for _, database, member, keys in self._by_owner(server, pattern)
+        )
 
     def check(self, there: int) -> None:
         """Whether as many keys are there as were brought. Raises TargetError."""
@@ -124,6 +119,17 @@ class KeyTransfer:
                 f"{self.keys} keys were brought, and {there} are there: a primary has lost some, by a failover or by "
                 "evicting them (maxmemory-policy)"
             )
+
+    def _by_owner(self, server: ThrowawayServer, pattern: str | None) -> Iterator[tuple[Any, int, Member, list[_Key]]]:
+        """Some keys at a time that have the same database and the same owner, and a connection to where they are."""
+        for database in server.loaded.databases:
+            with in_database(server.client, database) as source:
+                for found in _batches(source, pattern):
+                    by_owner: dict[Member, list[_Key]] = defaultdict(list)
+                    for key in found:
+                        by_owner[self._target.owner(key.name)].append(key)
+                    for member, keys in by_owner.items():
+                        yield source, database, member, keys
 
     def _migrate(self, source: Any, database: int, member: Member, keys: Sequence[_Key], replace: bool) -> None:
         access = self._target.access
@@ -169,9 +175,10 @@ class KeyTransfer:
 
     def _count_existing(self, member: Member, database: int, keys: Sequence[_Key]) -> int:
         try:
-            return self._target.for_each(member, database, "EXISTS", [(key.name,) for key in keys])
+            answers = self._target.for_each(member, database, "EXISTS", [(key.name,) for key in keys])
         except redis.RedisError as error:
             raise TargetError(f"{member.name}: does not say which keys it has: {reason(error)}") from error
+        return sum(answers)
 
     def _hold_back(self, member: Member, keys: Sequence[_Key]) -> None:
         self._bytes[member] += sum(key.size for key in keys)
@@ -208,10 +215,3 @@ def _batches(source: Any, pattern: str | None) -> Iterator[list[_Key]]:
             break
     if batch:
         yield list(batch.values())
-
-
-def _wanted(name: bytes, only_slots: frozenset[int] | None, without_slots: frozenset[int]) -> bool:
-    if only_slots is None and not without_slots:
-        return True
-    slot = slot_of(name)
-    return slot not in without_slots and (only_slots is None or slot in only_slots)

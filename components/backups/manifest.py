@@ -41,7 +41,8 @@ class ShardCopy:
         name: the shard's; of a replicated deployment, which has one, ``redis``.
         node: that it was copied from, a replica in sync if there was one.
         slots: that the shard had; empty unless of a cluster.
-        importing: slots of which keys were arriving: whatever key of them is here is newer than elsewhere.
+        importing: slots of which keys were arriving from another shard: a key of them counts if the shard that has the
+            slot does not have the key; if it does, that one's is what clients had written last (:mod:`cut`).
         keys: that the snapshot has, by its own account (RDB opcode RESIZEDB), over all databases.
         expiring: how many of them have a time to live.
         replication_id: of the history that offsets are of.
@@ -49,6 +50,8 @@ class ShardCopy:
         cut_offset: up to which ``increments`` reach; the same when there are none.
         snapshot: an RDB file.
         increments: the replication stream from snapshot_offset to cut_offset, commands as they were sent.
+        ignored: slots of which there may be copies here that were sent ahead, while another shard has all their keys:
+            nothing of them is restored.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ShardCopy:
     cut_offset: int
     snapshot: Piece
     increments: Piece | None
+    ignored: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +144,14 @@ class Proof:
     Attributes:
         proven_at: seconds since 1970.
         keys: that were loaded, by shard; as many as the manifest says, less those that had expired.
-        expired: keys whose time had come, by shard.
-        slots: keys of each slot that has any, over all shards; empty where databases beside 0 are used.
+        expired: keys whose time had come, by shard; none are counted where there are increments, as those may be about
+            such keys.
+        slots: keys of each slot that has any, over all shards; empty where databases beside 0 are used. A key that was
+            on its way to another shard may be counted twice.
         sampled: how many values were read.
         manifest_checksum: SHA-256 of the manifest that it is about.
         server_version: of the throwaway server.
+        after_increments: keys that there were once the increments were applied, by shard that has any.
     """
 
     proven_at: float
@@ -154,6 +161,7 @@ class Proof:
     sampled: int
     manifest_checksum: str
     server_version: str
+    after_increments: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """As it is stored."""
@@ -179,6 +187,7 @@ def _shard(values: Mapping[str, Any]) -> ShardCopy:
             **values,
             "slots": tuple((int(first), int(last)) for first, last in values["slots"]),
             "importing": tuple(values["importing"]),
+            "ignored": tuple(values.get("ignored", ())),
             "snapshot": Piece(**values["snapshot"]),
             "increments": Piece(**values["increments"]) if values["increments"] else None,
         }

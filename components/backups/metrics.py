@@ -22,7 +22,8 @@
 
 All are gauges with the label ``deployment``. Times are seconds since 1970, so that
 ``time() - redis_backup_last_success_timestamp_seconds > 2 * 86400`` is true of a deployment that never had a backup.
-While the store has never answered, what only it could tell is left out: nothing is known of the backups then.
+While the store has never answered, what only it could tell is left out: nothing is known of the backups then. With
+point-in-time recovery there are those of :mod:`archive_metrics` besides.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from .archive import ArchiveStatus
+from .archive_metrics import of_the_archive
 from .status import Status
 
 
@@ -48,6 +51,7 @@ class View:
         failed: whether the service's last run failed, be it that the status could not be told so.
         longest_gap_seconds: see :func:`schedule.longest_gap`.
         proof: whether each backup is to be proven.
+        archive: how archiving goes; None without point-in-time recovery, and while the store never answered.
     """
 
     deployment: str
@@ -56,6 +60,7 @@ class View:
     failed: bool
     longest_gap_seconds: float
     proof: bool
+    archive: ArchiveStatus | None = None
 
 
 def registry_of(view: Callable[[], View]) -> CollectorRegistry:
@@ -71,7 +76,8 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         view = self._view()
-        for name, documentation, value in (*_of_the_status(view), *_of_the_service(view)):
+        archive = of_the_archive(view.archive) if view.archive else ()
+        for name, documentation, value in (*_of_the_status(view), *_of_the_service(view), *archive):
             family = GaugeMetricFamily(f"redis_backup_{name}", documentation, labels=["deployment"])
             family.add_metric([view.deployment], value or 0)
             yield family

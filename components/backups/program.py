@@ -23,6 +23,7 @@ from .errors import BackupError
 from .host import tick
 from .metrics import registry_of
 from .names import name_of
+from .restore_request import RestoreRequest, abandon_restore, restore_into
 from .service import Service
 from .watch import Watch
 
@@ -54,6 +55,8 @@ def serve(configuration: Path, stop: threading.Event) -> int:
     service = Service.load(configuration)
     service.heartbeat.touch()
     threading.Thread(target=_beat, args=(service.heartbeat, stop), daemon=True).start()
+    if service.point_in_time_recovery:
+        threading.Thread(target=service.archiver(_log).run, args=(stop,), daemon=True).start()
     watch = Watch(service)
     if service.metrics_port is not None:
         start_http_server(service.metrics_port, registry=registry_of(watch.view))
@@ -104,18 +107,19 @@ def _carried_out(
         case "prove":
             return service.prove(arguments["backup"], progress)
         case "restore":
-            return service.restore(
-                arguments["backup"],
-                secret["admin"] or "",
-                key=secret.get("encryption_key"),
+            wanted = RestoreRequest(
+                backup=arguments["backup"],
+                until=arguments["until"],
                 pattern=arguments["pattern"],
                 overwrite=arguments["overwrite"],
-                progress=progress,
+                admin_password=secret["admin"] or "",
+                key=secret.get("encryption_key"),
             )
+            return restore_into(service, wanted, progress)
         case "file_drill":
             return service.catalog.put_drill(arguments["report"], datetime.now(UTC))
         case "abandon":
-            return service.abandon(secret["admin"] or "", progress)
+            return abandon_restore(service, secret["admin"] or "", progress)
         case "list":
             return [
                 {

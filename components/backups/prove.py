@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import redis
@@ -14,7 +15,7 @@ from ..formation.cluster.slots import format_slots
 from ..topologies import CLUSTER
 from .catalog import Catalog, manifest_checksum
 from .errors import BackupError, Damaged
-from .manifest import MANIFEST, Manifest, Proof, ShardCopy
+from .manifest import MANIFEST, Manifest, Piece, Proof, ShardCopy
 from .sealing import unseal
 from .throwaway_server import throwaway_server
 
@@ -60,6 +61,7 @@ def prove(
         sampled=counted.sampled,
         manifest_checksum=manifest_checksum(content),
         server_version=counted.version,
+        after_increments=counted.after_increments,
     )
     catalog.put_proof(manifest.backup, proof)
     return proof
@@ -70,6 +72,7 @@ class _Counts:
         self.keys: dict[str, int] = {}
         self.expired: dict[str, int] = {}
         self.slots: Counter[str] = Counter()
+        self.after_increments: dict[str, int] = {}
         self.sampled = 0
         self.version = ""
 
@@ -84,13 +87,22 @@ def _prove_shard(
     counted: _Counts,
 ) -> None:
     of_a_cluster = manifest.topology == CLUSTER
-    with (
-        catalog.store.read(catalog.key(manifest.backup, shard.snapshot.name)) as chunks,
-        throwaway_server(
-            scratch, unseal(chunks, key, shard.snapshot), command=command, cluster=of_a_cluster
-        ) as server,
-    ):  # fmt: skip
+
+    def content(piece: Piece) -> Iterator[bytes]:
+        return unseal(stack.enter_context(catalog.store.read(catalog.key(manifest.backup, piece.name))), key, piece)
+
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            throwaway_server(
+                scratch,
+                content(shard.snapshot),
+                content(shard.increments) if shard.increments else None,
+                command=command,
+                cluster=of_a_cluster,
+            )
+        )
         loaded = server.loaded
+        # With increments nothing is left out of the snapshot: they may be about keys whose time has come.
         expired = loaded.expired or 0
         # The manifest's number is of the first database; most deployments have no other.
         several = len(loaded.databases) > 1
@@ -99,14 +111,20 @@ def _prove_shard(
                 f"a server has loaded {loaded.keys} keys, and {expired} had expired, but the manifest says {shard.keys}"
             )
         if of_a_cluster:
-            by_slot = server.keys_by_slot()
-            strays = by_slot.keys() - set(slots_of(shard.slots))
-            if strays:
-                raise Damaged(f"it has keys of slots {format_slots(strays)}, which are not the shard's")
-            counted.slots.update({str(slot): count for slot, count in by_slot.items()})
+            _count_slots(server.keys_by_slot(), shard, counted)
         counted.keys[shard.name], counted.expired[shard.name] = loaded.keys, expired
-        counted.sampled += _read_samples(server.client, loaded.keys)
+        if shard.increments:
+            counted.after_increments[shard.name] = sum(loaded.databases.values())
+        counted.sampled += _read_samples(server.client, sum(loaded.databases.values()))
         counted.version = loaded.version
+
+
+def _count_slots(by_slot: Mapping[int, int], shard: ShardCopy, counted: _Counts) -> None:
+    counting = {*slots_of(shard.slots), *shard.importing}
+    strays = by_slot.keys() - counting - set(shard.ignored)
+    if strays:
+        raise Damaged(f"it has keys of slots {format_slots(strays)}, which are not the shard's")
+    counted.slots.update({str(slot): count for slot, count in by_slot.items() if slot in counting})
 
 
 def _read_samples(client: redis.Redis, keys: int) -> int:

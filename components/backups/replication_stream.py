@@ -11,8 +11,8 @@ its Sentinels; tests/processes/test_replication_stream.py shows most of it again
   good. It passes over a port that there cannot be, which is what the connection gives as its own (REPLCONF
   listening-port). Of a replica's list Sentinels take no notice.
 * One that goes on after the snapshot is ``online``. It never acknowledges an offset, so WAIT does not count it; but
-  the node counts it towards min-replicas-to-write for min-replicas-max-lag seconds (10 by default) after each connect,
-  and formation waits for it as for a stranger that replicates. After repl-timeout (60 s by default) the node closes it.
+  the node counts it towards min-replicas-to-write for min-replicas-max-lag seconds (10 by default) after each connect.
+  After repl-timeout (60 s by default) the node closes it. Formation knows it by its port, and leaves it out.
 * A node that is told to stop waits for either up to shutdown-timeout (10 s by default), as for any replica.
 
 So the source should be a replica in sync, where little of this matters. If the primary is alone, its snapshot is best
@@ -27,12 +27,10 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 from ..formation.connection import tls_context
-from ..formation.members import Access, Member
+from ..formation.members import NO_PORT, Access, Member
 from .errors import SourceError
 from .rdb_head import Head, HeadReader
 
-NO_PORT = 65_536
-"""What a connection gives as its own port: one that there cannot be, by which it is known among a node's replicas."""
 PIECE_BYTES = 256 * 1024
 """The most that comes at once."""
 

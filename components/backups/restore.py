@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..formation import FormationError
 from ..formation.closing import close, is_closed, open_again
+from ..formation.cluster.observation import slots_of
 from ..formation.members import Access
 from ..topologies import CLUSTER, topology_of
 from .catalog import Catalog
-from .errors import BackupError, Damaged, Refused, TargetError
+from .copies import Copies
+from .errors import BackupError, Refused, TargetError
 from .key_transfer import KeyTransfer
-from .manifest import Manifest, ShardCopy, pieces_of
-from .sealing import unseal, verify
+from .manifest import Manifest
+from .recovery import Recovery, ShardRecovery
 from .sources import members_of
 from .target import Target
-from .throwaway_server import ThrowawayServer, throwaway_server
 
 Progress = Callable[[str], None]
 _ATTEMPTS = 3
@@ -39,6 +40,7 @@ class RestoreOrder:
     Attributes:
         catalog: that has the backup.
         manifest: of it.
+        recovery: up to which moment, see :mod:`recovery`.
         key: that it was sealed with, if it was.
         record: topology of the deployment to fill, members announced where they can be reached.
         access: as user ``admin``.
@@ -50,7 +52,8 @@ class RestoreOrder:
 
     catalog: Catalog
     manifest: Manifest
-    key: bytes | None
+    recovery: Recovery
+    key: bytes | None = field(repr=False)
     record: Mapping[str, Any]
     access: Access = field(repr=False)
     pattern: str | None = None
@@ -81,8 +84,17 @@ def restore(order: RestoreOrder, progress: Progress) -> Restored:
     """
     started = time.monotonic()
     with Target(order.record, order.access) as target:
-        copies = _Copies(order, progress)
-        copies.verify(order.manifest.shards)
+        copies = Copies(
+            order.catalog,
+            order.manifest,
+            order.recovery,
+            order.key if order.manifest.encryption else None,
+            order.scratch,
+            command=order.command,
+            trusted=order.access.ca_certificate,
+            progress=progress,
+        )
+        copies.verify()
         _check_databases(order, copies)
         if order.pattern is None:
             keys, functions = _everything(order, target, copies, progress)
@@ -100,7 +112,7 @@ def abandon(record: Mapping[str, Any], access: Access, progress: Progress) -> No
         _open(record, access)
 
 
-def _everything(order: RestoreOrder, target: Target, copies: _Copies, progress: Progress) -> tuple[int, int]:
+def _everything(order: RestoreOrder, target: Target, copies: Copies, progress: Progress) -> tuple[int, int]:
     if not order.overwrite and not _is_closed(order.record, order.access):
         keys = target.keys()
         if keys:
@@ -123,104 +135,76 @@ def _everything(order: RestoreOrder, target: Target, copies: _Copies, progress: 
     return found
 
 
-def _filled(order: RestoreOrder, target: Target, copies: _Copies, progress: Progress) -> tuple[int, int]:
+def _filled(order: RestoreOrder, target: Target, copies: Copies, progress: Progress) -> tuple[int, int]:
     """Make the deployment's data the backup's: keys and libraries of functions. Raises TargetError to begin anew."""
     target.look()
     target.empty(progress)
-    transfer = KeyTransfer(target, order.manifest.keys, progress)
+    transfer = _transfer(order, target, progress)
     functions = 0
-    for shard in order.manifest.shards:
-        with copies.loaded(shard) as server:
+    for each in copies.shards:
+        with copies.loaded(each) as server:
             if not functions:
                 functions = target.put_functions(server)  # every shard has the same
-            transfer.move(server, without_slots=frozenset(shard.importing))
+            transfer.move(server, slots=_own_slots(order, each))
     _move_arriving(order, copies, transfer)
     target.wait_for_replicas()
     transfer.check(target.keys())
     return transfer.keys, functions
 
 
-def _move_arriving(order: RestoreOrder, copies: _Copies, transfer: KeyTransfer, pattern: str | None = None) -> None:
-    """A key that was on its way is newer where it arrived, and may have been at both ends."""
-    for shard in order.manifest.shards:
-        if shard.importing:
-            with copies.loaded(shard) as server:
-                transfer.move(server, pattern=pattern, only_slots=frozenset(shard.importing))
+def _transfer(order: RestoreOrder, target: Target, progress: Progress) -> KeyTransfer:
+    arriving = [slot for each in order.recovery.shards for slot in each.place.importing]
+    return KeyTransfer(target, order.manifest.keys, progress, arriving)
 
 
-def _matching(order: RestoreOrder, pattern: str, target: Target, copies: _Copies, progress: Progress) -> int:
+def _move_arriving(
+    order: RestoreOrder,
+    copies: Copies,
+    transfer: KeyTransfer,
+    pattern: str | None = None,
+    *,
+    replace: bool = True,
+) -> None:
+    """Keys that were on their way (:mod:`cut`): one that is in both copies is taken from its slot's owner."""
+    for each in copies.shards:
+        if each.place.importing:
+            with copies.loaded(each) as server:
+                slots = frozenset(each.place.importing)
+                transfer.move(server, pattern=pattern, slots=slots, arriving=True, replace=replace)
+
+
+def _matching(order: RestoreOrder, pattern: str, target: Target, copies: Copies, progress: Progress) -> int:
     if _is_closed(order.record, order.access):
         raise Refused("an interrupted restore has left this deployment: restore everything, or abandon that first")
-    shards = order.manifest.shards
     target.look()
     if not order.overwrite:
-        for shard in shards:
-            with copies.loaded(shard) as server:
+        for each in copies.shards:
+            with copies.loaded(each) as server:
                 there = KeyTransfer(target, 0, progress).count_existing(server, pattern)
             if there:
                 raise Refused(
-                    f"{there} of the keys that match '{pattern}' in {shard.name} exist: say --overwrite to replace "
-                    "them, or choose a narrower pattern"
+                    f"{there} of the keys that match '{pattern}' in {each.shard.name} exist: say --overwrite to "
+                    "replace them, or choose a narrower pattern"
                 )
-    transfer = KeyTransfer(target, order.manifest.keys, progress)
-    for shard in shards:
-        with copies.loaded(shard) as server:
-            transfer.move(server, pattern=pattern, without_slots=frozenset(shard.importing), replace=order.overwrite)
-    _move_arriving(order, copies, transfer, pattern)
+    transfer = _transfer(order, target, progress)
+    for each in copies.shards:
+        with copies.loaded(each) as server:
+            transfer.move(server, pattern=pattern, slots=_own_slots(order, each), replace=order.overwrite)
+    _move_arriving(order, copies, transfer, pattern, replace=order.overwrite)
     target.wait_for_replicas()
     return transfer.keys
 
 
-class _Copies:
-    """The shards' copies in the store."""
-
-    def __init__(self, order: RestoreOrder, progress: Progress) -> None:
-        self._order = order
-        self._progress = progress
-
-    def verify(self, shards: Sequence[ShardCopy]) -> None:
-        """Read through them. Raises Damaged naming backup and shard."""
-        order = self._order
-        for shard in shards:
-            for piece in pieces_of(shard):
-                with (
-                    _named(order.manifest, shard),
-                    order.catalog.store.read(order.catalog.key(order.manifest.backup, piece.name)) as chunks,
-                ):
-                    verify(chunks, order.key, piece)
-            self._progress(f"verified {shard.name}")
-
-    @contextmanager
-    def loaded(self, shard: ShardCopy) -> Iterator[ThrowawayServer]:
-        """A server that has it. Raises Damaged naming backup and shard."""
-        order = self._order
-        store, key_of = order.catalog.store, order.catalog.key
-        with ExitStack() as stack:
-            with _named(order.manifest, shard):
-                pieces = [
-                    unseal(stack.enter_context(store.read(key_of(order.manifest.backup, piece.name))), order.key, piece)
-                    for piece in pieces_of(shard)
-                ]
-                server = stack.enter_context(
-                    throwaway_server(order.scratch, *pieces, command=order.command, trusted=order.access.ca_certificate)
-                )
-            self._progress(f"loaded {shard.name}: {sum(server.loaded.databases.values())} keys")
-            yield server
+def _own_slots(order: RestoreOrder, each: ShardRecovery) -> frozenset[int] | None:
+    """Slots that the shard's copy has all keys of; None for all that there are."""
+    return frozenset(slots_of(each.place.slots)) if order.manifest.topology == CLUSTER else None
 
 
-@contextmanager
-def _named(manifest: Manifest, shard: ShardCopy) -> Iterator[None]:
-    try:
-        yield
-    except Damaged as error:
-        raise Damaged(f"{manifest.backup}, {shard.name}: {error}") from error
-
-
-def _check_databases(order: RestoreOrder, copies: _Copies) -> None:
+def _check_databases(order: RestoreOrder, copies: Copies) -> None:
     if topology_of(order.record) != CLUSTER or order.manifest.topology == CLUSTER:
         return
-    for shard in order.manifest.shards:
-        with copies.loaded(shard) as server:
+    for each in copies.shards:
+        with copies.loaded(each) as server:
             further = sorted(server.loaded.databases.keys() - {0})
         if further:
             raise Refused(f"the backup has keys in database {further[0]}, and a cluster has database 0 alone")

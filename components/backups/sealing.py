@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, cast
 
@@ -50,6 +52,9 @@ _HEADER_BYTES = len(_MAGIC) + _FINGERPRINT_BYTES + _SALT_BYTES + _NONCE_BYTES
 _SEGMENT_BYTES = 1 << 20
 _TAG_BYTES = 16
 _READ_BYTES = 1 << 20
+_BLOCK_BYTES = 256 * 1024
+_BLOCKS_AHEAD = 8
+"""That wait for the thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,8 @@ def key_fingerprint(key: bytes) -> str:
 def seal(chunks: Iterator[bytes], upload: Upload, key: bytes | None) -> SealedFacts:
     """Compress, encrypt unless ``key`` is None, and write; a few MiB are in memory at any time.
 
+    A thread does so while the next chunks are waited for, so that a node does not wait for the store.
+
     Whatever ``chunks`` and ``upload`` raise goes through. Raises ValueError unless the key has 32 bytes.
     """
     plain = _Counted()
@@ -92,12 +99,14 @@ def seal(chunks: Iterator[bytes], upload: Upload, key: bytes | None) -> SealedFa
             stored.add(data)
             upload.write(data)
 
+    def seal_block(block: bytes) -> None:
+        plain.add(block)
+        compressed = compressor.compress(block)
+        write(sealer.add(compressed) if sealer else compressed)
+
     if sealer:
         write(sealer.header)
-    for chunk in chunks:
-        plain.add(chunk)
-        compressed = compressor.compress(chunk)
-        write(sealer.add(compressed) if sealer else compressed)
+    _in_a_thread(seal_block, _blocks(chunks))
     compressed = compressor.flush()
     write(sealer.add(compressed) + sealer.finish() if sealer else compressed)
     return SealedFacts(
@@ -149,6 +158,39 @@ def verify(chunks: Iterator[bytes], key: bytes | None, expected: Piece) -> None:
     """Read through it. Raises what :func:`unseal` does."""
     for _ in unseal(chunks, key, expected):
         pass
+
+
+def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in larger pieces: a node's come in pieces of a few KiB, and each would wake up the thread."""
+    waiting: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size >= _BLOCK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _in_a_thread(work: Callable[[bytes], None], blocks: Iterator[bytes]) -> None:
+    """Do the work on every block, one after the other; what it raises ends it all, and so does what ``blocks`` raises.
+
+    No work is going on any more when this returns or raises.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="seal") as thread:
+        under_way: deque[Future[None]] = deque()
+        try:
+            for block in blocks:
+                if len(under_way) == _BLOCKS_AHEAD:
+                    under_way.popleft().result()
+                under_way.append(thread.submit(work, block))
+            for each in under_way:
+                each.result()
+        except BaseException:
+            thread.shutdown(cancel_futures=True)
+            raise
 
 
 class _Counted:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
-import fcntl
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..formation.members import Access
-from .catalog import Backup, Catalog
+from .archive import Archive, ArchiveStatus
+from .archiving import Archiver
+from .catalog import Catalog
 from .claims import Claim
-from .errors import BackupError, Damaged, StoreError
+from .errors import BackupError
 from .manifest import Manifest
-from .names import LATEST, moment_of, name_of
+from .names import name_of
 from .prove import prove
-from .restore import RestoreOrder, abandon, restore
 from .retention import Retention
 from .room import require_room
 from .schedule import due_at
@@ -56,6 +55,8 @@ class Service:
     """The deployment's own, whether it seals backups now or did before."""
     metrics_port: int | None = None
     """Where metrics are served; None: nowhere."""
+    point_in_time_recovery: bool = False
+    """Whether writes between backups are archived, too."""
 
     @classmethod
     def load(cls, configuration: Path) -> Service:
@@ -65,7 +66,7 @@ class Service:
         access = Access("backup", secret["passwords"]["backup"], secret["ca_certificate"])
         encrypted = settings["encryption"] == "client"
         deployment = settings["deployment"]
-        own_key, store = _key(secret["encryption_key"]), _store(settings, secret)
+        own_key, store = key_of(secret["encryption_key"]), _store(settings, secret)
         return cls(
             order=Order(
                 deployment=deployment,
@@ -82,7 +83,16 @@ class Service:
             store_settings=store,
             key=own_key,
             metrics_port=settings.get("metrics_port"),
+            point_in_time_recovery=settings.get("point_in_time_recovery", False),
         )
+
+    def archiver(self, progress: Progress) -> Archiver:
+        """Archives what is written between backups; for what it cannot follow it takes a backup at once."""
+        return Archiver(self.order, self.catalog, lambda: self.run(name_of(datetime.now(UTC)), progress), progress)
+
+    def archive_status(self) -> ArchiveStatus:
+        """How that goes."""
+        return Archive(self.catalog.store, self.order.deployment).status()
 
     def run_if_due(self, progress: Progress, now: datetime | None = None) -> bool:
         """Take the backup that is due, if one is. Raises BackupError, which the status tells, too.
@@ -130,93 +140,6 @@ class Service:
             self._note(str(error))
             raise
         return found.name
-
-    def restore(
-        self,
-        backup: str,
-        admin_password: str,
-        *,
-        key: str | None,
-        pattern: str | None,
-        overwrite: bool,
-        progress: Progress,
-    ) -> dict[str, Any]:
-        """Put a backup's data into the deployment: see :func:`restore.restore`.
-
-        Args:
-            backup: ``latest``, a name, or ``s3://bucket/prefix/<deployment>/<either>``.
-            admin_password: of user ``admin``, who puts them there.
-            key: that the backup was sealed with, as text, where it is not this deployment's own.
-            pattern: see :class:`restore.RestoreOrder`.
-            overwrite: likewise.
-            progress: gets a line for each step.
-
-        Returns its name, and the numbers of :class:`restore.Restored`. Raises BackupError.
-        """
-        catalog, name = self._place_of(backup)
-        found = self._chosen(catalog, name)
-        assert found.manifest is not None
-        order = RestoreOrder(
-            catalog=catalog,
-            manifest=found.manifest,
-            key=(_key(key) if key else self.key) if found.manifest.encryption else None,
-            record=self.order.record,
-            access=self._admin(admin_password),
-            pattern=pattern,
-            overwrite=overwrite,
-            scratch=self.scratch,
-        )
-        with self._alone():
-            progress(f"restoring {found.name} of {found.manifest.deployment}, {found.manifest.keys} keys")
-            restored = restore(order, progress)
-        return {"backup": found.name, **dataclasses.asdict(restored)}
-
-    def abandon(self, admin_password: str, progress: Progress) -> None:
-        """Empty a deployment that an interrupted restore has left. Raises BackupError."""
-        with self._alone():
-            abandon(self.order.record, self._admin(admin_password), progress)
-
-    def _admin(self, password: str) -> Access:
-        return Access("admin", password, self.order.access.ca_certificate)
-
-    def _place_of(self, backup: str) -> tuple[Catalog, str]:
-        """The catalog that a backup is in, and its name there. Raises StoreError."""
-        if not backup.startswith("s3://"):
-            return self.catalog, backup
-        bucket, _, path = backup.removeprefix("s3://").partition("/")
-        *parents, deployment, name = ["", *path.split("/")]
-        if self.store_settings["kind"] != "s3":
-            raise StoreError(f"{backup}: this deployment's backups are on a volume, and it has no right to use S3")
-        elsewhere = {**self.store_settings, "bucket": bucket, "prefix": "/".join(parents[1:]), "object_lock_days": None}
-        return Catalog(store_of(elsewhere), deployment), name
-
-    def _chosen(self, catalog: Catalog, name: str) -> Backup:
-        if name == LATEST:
-            found = catalog.latest(proven=self.proof)
-            if found is None:
-                raise BackupError(
-                    f"{catalog.store.place} has no {'proven ' if self.proof else ''}backup of {catalog.deployment}; "
-                    "see `python -m ops backup list`"
-                )
-            return found
-        if moment_of(name) is None:
-            raise BackupError(f"'{name}' is neither latest nor a backup's name such as 2026-11-26T03-00-00Z")
-        found = catalog.backup(name)
-        if found is None:
-            raise BackupError(f"{catalog.store.place} has no backup {name} of {catalog.deployment}")
-        if not found.good or found.manifest is None:
-            raise Damaged(f"{name} cannot be restored: it is {found.state.value}: {found.problem}")
-        return found
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One restore at a time; the system lets the next one go when this program ends, however it does."""
-        with (self.scratch / "restore.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BackupError("another restore is under way here: wait until it has ended") from error
-            yield
 
     def status(self) -> Status:
         """As the store has it now. A copy is kept for whoever has no access to the store. Raises BackupError."""
@@ -284,7 +207,8 @@ class _Renewed:
                 continue  # tried again before it ends
 
 
-def _key(text: str) -> bytes:
+def key_of(text: str) -> bytes:
+    """From its form in secret.json: URL-safe base64 without padding."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 

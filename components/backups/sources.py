@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
-from ..formation.cluster.observation import Ranges, read_cluster_nodes, slots_of
+from ..formation.cluster.observation import Known, KnownNode, Ranges, read_cluster_nodes, slots_of
 from ..formation.cluster.slots import SLOT_COUNT, format_slots
 from ..formation.connection import Connections, in_parallel, reason, without_errors
 from ..formation.members import Access, Address, Member
@@ -22,7 +22,7 @@ from .errors import SourceError
 
 THE_SHARD = "redis"
 """What the one shard of a replicated deployment is called."""
-_LOOK_AGAIN_SECONDS = 0.5
+_LOOK_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,12 @@ class Source:
         primary: who has its slots.
         copies: whom to copy from, best first: replicas in sync, the primary only when it is alone.
         offset: of the primary's replication stream when it was asked.
-        slots: that the primary has; empty unless in a cluster.
-        moving: whether slots are on their way to it or from it.
     """
 
     shard: str
     primary: Member
     copies: tuple[Member, ...]
     offset: int
-    slots: Ranges = ()
-    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """What one node says of itself."""
 
     member: Member
@@ -65,10 +61,12 @@ class _Answer:
 
     @property
     def is_primary(self) -> bool:
+        """By its own account."""
         return bool(self.info["role"] == "master")
 
     @property
     def offset(self) -> int:
+        """Of its replication stream."""
         return int(self.info["master_repl_offset"])
 
 
@@ -117,9 +115,15 @@ def _of_replication(connections: Connections, record: Mapping[str, Any], primari
     return Survey((source,), *_server(primary.info))
 
 
+def primary_of_replication(connections: Connections, record: Mapping[str, Any]) -> Answer:
+    """What the primary of a replicated deployment says. Raises SourceError if there is none."""
+    answers, silent = _answers(connections, members_of(record), with_nodes=False)
+    return _primary_of(connections, record, [answer for answer in answers if answer.is_primary], silent)
+
+
 def _primary_of(
-    connections: Connections, record: Mapping[str, Any], primaries: Sequence[_Answer], silent: Sequence[str]
-) -> _Answer:
+    connections: Connections, record: Mapping[str, Any], primaries: Sequence[Answer], silent: Sequence[str]
+) -> Answer:
     """The one that Sentinels name: a former primary that was cut off says that it is one, too."""
     name = record["sentinel"]["master_name"]
     named: dict[Address, int] = {}
@@ -147,10 +151,58 @@ def _primary_of(
 # --- cluster ---------------------------------------------------------------------------------------------------------
 
 
-def _of_cluster(connections: Connections, record: Mapping[str, Any], primaries_too: bool) -> Survey:
-    shard_of = {
-        str(member["name"]): str(shard["name"]) for shard in record["shards"] for member in shard["members"]
-    }  # fmt: skip
+@dataclass(frozen=True)
+class ClusterLook:
+    """What the nodes of a cluster say.
+
+    Attributes:
+        answers: of all that do.
+        views: what each of these knows.
+        silent: the others, with the reason.
+        named: announced address -> name of its shard, by the record.
+    """
+
+    answers: tuple[Answer, ...]
+    views: Mapping[Member, Known]
+    silent: tuple[str, ...]
+    named: Mapping[Address, str]
+
+    def itself(self, answer: Answer) -> KnownNode:
+        """The node that gave the answer, as it knows itself."""
+        view = self.views[answer.member]
+        return view.knowledge.nodes[view.node_id]
+
+    def shard(self, address: Address) -> str:
+        """Of the node there. One that is not in the record has none, and is called by its address."""
+        return self.named.get(address) or f"shard-at-{address.host}-{address.port}"
+
+    @property
+    def primaries(self) -> list[Answer]:
+        """Those that have slots. One that has none yet may hold the first keys that are arriving."""
+        return [
+            answer
+            for answer in self.answers
+            if answer.is_primary and (self.itself(answer).slots or self.views[answer.member].open_slots)
+        ]
+
+    @property
+    def shard_of_node(self) -> dict[str, str]:
+        """Id -> name of its shard, of every node that anybody knows; a replica of a stranger is its primary's."""
+        known = {node_id: node for view in self.views.values() for node_id, node in view.knowledge.nodes.items()}
+        shards = {}
+        for node_id, node in known.items():
+            leader = known.get(node.primary_id, node) if node.address not in self.named else node
+            shards[node_id] = self.shard(leader.address)
+        return shards
+
+
+def look_at_cluster(connections: Connections, record: Mapping[str, Any]) -> ClusterLook:
+    """Ask every node once."""
+    named = {
+        Member.from_dict(member).announced: str(shard["name"])
+        for shard in record["shards"]
+        for member in shard["members"]
+    }
     members = members_of(record)
     answers, silent = _answers(connections, members, with_nodes=True)
     views = {answer.member: read_cluster_nodes(answer.nodes) for answer in answers}
@@ -160,36 +212,28 @@ def _of_cluster(connections: Connections, record: Mapping[str, Any], primaries_t
     strangers = [Member(f"node at {address}", address, address) for address in sorted(known - announced)]
     more, silent_strangers = _answers(connections, strangers, with_nodes=True)
     views |= {answer.member: read_cluster_nodes(answer.nodes) for answer in more}
-    silent = [*silent, *silent_strangers]
-    every = [*answers, *more]
-    themselves = {
-        answer.member: view.knowledge.nodes[view.node_id] for answer in every if (view := views[answer.member])
-    }
-    # One that owns nothing yet may hold the first keys that are arriving.
-    primaries = [
-        answer
-        for answer in every
-        if answer.is_primary and (themselves[answer.member].slots or views[answer.member].open_slots)
-    ]
-    _check_coverage([themselves[answer.member].slots for answer in primaries], silent)
-    sources = []
-    for answer in primaries:
-        member, itself = answer.member, themselves[answer.member]
-        replicas = [other for other in every if themselves[other.member].primary_id == itself.node_id]
-        sources.append(
-            Source(
-                shard_of.get(member.name) or f"shard-at-{member.announced.host}-{member.announced.port}",
-                member,
-                _copies(answer, replicas, primaries_too),
-                answer.offset,
-                itself.slots,
-                bool(views[member].open_slots),
-            )
-        )
-    doubled = {source.shard for source in sources if sum(each.shard == source.shard for each in sources) > 1}
+    return ClusterLook((*answers, *more), views, (*silent, *silent_strangers), named)
+
+
+def check_one_primary_each(shards: Iterable[str]) -> None:
+    """``shards``: of every primary. Raises SourceError where two are of the same one."""
+    doubled = [shard for shard, count in Counter(shards).items() if count > 1]
     if doubled:
         raise SourceError(f"{', '.join(sorted(doubled))}: two nodes of it have slots; a failover may be under way")
-    return Survey(tuple(sorted(sources, key=lambda each: each.shard)), *_server(every[0].info))
+
+
+def _of_cluster(connections: Connections, record: Mapping[str, Any], primaries_too: bool) -> Survey:
+    look = look_at_cluster(connections, record)
+    primaries = look.primaries
+    _check_coverage([look.itself(answer).slots for answer in primaries], look.silent)
+    sources = []
+    for answer in primaries:
+        itself = look.itself(answer)
+        replicas = [other for other in look.answers if look.itself(other).primary_id == itself.node_id]
+        copies = _copies(answer, replicas, primaries_too)
+        sources.append(Source(look.shard(answer.member.announced), answer.member, copies, answer.offset))
+    check_one_primary_each(source.shard for source in sources)
+    return Survey(tuple(sorted(sources, key=lambda each: each.shard)), *_server(look.answers[0].info))
 
 
 def _check_coverage(owned: Sequence[Ranges], silent: Sequence[str]) -> None:
@@ -208,10 +252,10 @@ def _check_coverage(owned: Sequence[Ranges], silent: Sequence[str]) -> None:
 
 def _answers(
     connections: Connections, members: Sequence[Member], *, with_nodes: bool
-) -> tuple[list[_Answer], list[str]]:
+) -> tuple[list[Answer], list[str]]:
     """What the members say, and of those that do not, why."""
 
-    def ask(member: Member) -> _Answer | str:
+    def ask(member: Member) -> Answer | str:
         commands: list[tuple[str | int, ...]] = [("INFO",), *([("CLUSTER", "NODES")] if with_nodes else [])]
         try:
             info, *nodes = without_errors(connections.ask_all(member, *commands))
@@ -219,14 +263,14 @@ def _answers(
             return f"{member.name} ({reason(error)})"
         if info.get("loading"):
             return f"{member.name} (it is loading)"
-        return _Answer(member, info, str(nodes[0]) if nodes else "")
+        return Answer(member, info, str(nodes[0]) if nodes else "")
 
     found = in_parallel(members, ask)
-    answers = [each for member in members if isinstance(each := found[member], _Answer)]
+    answers = [each for member in members if isinstance(each := found[member], Answer)]
     return answers, [each for member in members if isinstance(each := found[member], str)]
 
 
-def _copies(primary: _Answer, answers: Sequence[_Answer], primaries_too: bool) -> tuple[Member, ...]:
+def _copies(primary: Answer, answers: Sequence[Answer], primaries_too: bool) -> tuple[Member, ...]:
     """Replicas in sync, the one that has most first; the primary when no replica of it answers.
 
     Raises SourceError when replicas answer, but none is in sync.

@@ -11,12 +11,12 @@ from typing import Any
 import redis
 
 from ..formation.cluster.observation import slots_of
-from ..formation.cluster.slots import SLOT_COUNT, slot_of
+from ..formation.cluster.slots import SLOT_COUNT, format_slots, slot_of
 from ..formation.connection import Connections, in_parallel, reason
 from ..formation.members import Access, Member
 from ..topologies import CLUSTER, topology_of
 from .errors import BackupError, TargetError
-from .sources import settled_survey
+from .sources import look_at_cluster, settled_survey
 from .throwaway_server import ThrowawayServer
 
 Progress = Callable[[str], None]
@@ -53,8 +53,16 @@ class Target:
         sources = settled_survey(self._record, self.access, _SETTLE_SECONDS).sources
         self._primaries = tuple(source.primary for source in sources)
         if topology_of(self._record) == CLUSTER:
-            owners = {slot: source.primary for source in sources for slot in slots_of(source.slots)}
-            self._owners = tuple(owners[slot] for slot in range(SLOT_COUNT))
+            self._owners = self._owners_of_slots()
+
+    def _owners_of_slots(self) -> tuple[Member, ...]:
+        with Connections(self.access) as connections:
+            found = look_at_cluster(connections, self._record)
+        owners = {slot: answer.member for answer in found.primaries for slot in slots_of(found.itself(answer).slots)}
+        missing = set(range(SLOT_COUNT)) - owners.keys()
+        if missing:
+            raise TargetError(f"slots {format_slots(missing)} have no primary that answers")
+        return tuple(owners[slot] for slot in range(SLOT_COUNT))
 
     def owner(self, key: bytes) -> Member:
         """Who has the key, or would have it."""
@@ -97,15 +105,15 @@ class Target:
 
     def for_each(
         self, member: Member, database: int, command: str, arguments: Sequence[tuple[bytes | int, ...]]
-    ) -> int:
-        """Send the command with each of the arguments, in one write; the sum of the answers. Raises RedisError."""
+    ) -> list[int]:
+        """Send the command with each of the arguments, in one write; the answers. Raises RedisError."""
         with self.client(member).pipeline(transaction=False) as pipeline:
             # Among the others, so that they are about this database on whatever connection they are sent.
             pipeline.execute_command("SELECT", database)  # type: ignore[no-untyped-call]
             for words in arguments:
                 pipeline.execute_command(command, *words)  # type: ignore[no-untyped-call]
             pipeline.execute_command("SELECT", 0)  # type: ignore[no-untyped-call]
-            return sum(pipeline.execute()[1:-1])
+            return list(pipeline.execute()[1:-1])
 
     def hold_back(self, member: Member) -> None:
         """Wait while a replica of the primary is so far behind that it might be cut off. Raises TargetError."""

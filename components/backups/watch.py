@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 from .errors import BackupError
 from .metrics import View
 from .schedule import latest_tick, longest_gap
 from .service import RETRY_SECONDS, Progress, Service
-from .status import Status
 
+Told = TypeVar("Told")
 _UNSETTLED_SECONDS = 60.0
 """Before the next look at the store, when a backup is due that could not be begun."""
 _FRESH_SECONDS = 15.0
@@ -26,7 +27,8 @@ class Watch:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._status = _LatestStatus(service.status)
+        self._status = _Latest(service.status)
+        self._archive = _Latest(service.archive_status) if service.point_in_time_recovery else None
         self._longest_gap = longest_gap(service.schedule, datetime.now(UTC)).total_seconds()
         # Ticks are compared, not times waited for: a clock that is set right does not keep backups from being taken.
         self._settled: datetime | None = None
@@ -63,22 +65,23 @@ class Watch:
             failed=unnoted or bool(status and status.last_run_failed),
             longest_gap_seconds=self._longest_gap,
             proof=self._service.proof,
+            archive=self._archive.look()[0] if self._archive else None,
         )
 
 
-class _LatestStatus:
+class _Latest(Generic[Told]):
     """What the store said last, asked for again only when somebody wants to know: others write it, too."""
 
-    def __init__(self, read: Callable[[], Status]) -> None:
+    def __init__(self, read: Callable[[], Told]) -> None:
         self._read = read
         self._lock = threading.Lock()
         self._read_at: float | None = None
         self._idle = threading.Event()
         self._idle.set()
-        self._status: Status | None = None
+        self._status: Told | None = None
         self._answered = False
 
-    def look(self) -> tuple[Status | None, bool]:
+    def look(self) -> tuple[Told | None, bool]:
         """The status, None while it was never had, and whether the store answers. Does not wait for long."""
         with self._lock:
             fresh = self._read_at is not None and time.monotonic() - self._read_at < _FRESH_SECONDS

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+NO_PORT = 65_536
+"""What a connection that copies a node gives as its own port: one that there cannot be. It is among the node's replicas
+for as long as it lasts (INFO replication), and no replica."""
+
 
 @dataclass(frozen=True, order=True)
 class Address:

@@ -15,9 +15,10 @@ import redis
 from components.backups.commands import complete_commands
 from components.backups.errors import SourceError
 from components.backups.rdb_head import Head
-from components.backups.replication_stream import NO_PORT, PIECE_BYTES, HistoryGone, ReplicationStream
+from components.backups.replication_stream import PIECE_BYTES, HistoryGone, ReplicationStream
 from components.formation import Access
 from components.formation.cluster.observation import SYNC_DELAY
+from components.formation.members import NO_PORT
 from components.formation.replication import form
 from tests.processes.certificates import Authority
 from tests.processes.cluster_servers import Cluster

@@ -6,6 +6,8 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +15,13 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
+from components.backups.archive import Archive
+from components.backups.archiving import Archiver
 from components.backups.catalog import Catalog
 from components.backups.errors import BackupError, Damaged, Refused
 from components.backups.folder_store import FolderStore
 from components.backups.manifest import Manifest
+from components.backups.recovery import recovery_of, segments_until
 from components.backups.restore import RestoreOrder, abandon, restore
 from components.backups.take import Order, take
 from components.formation import Access
@@ -102,6 +107,7 @@ class Stored:
         return RestoreOrder(
             catalog=self.catalog,
             manifest=self.manifest,
+            recovery=recovery_of(self.manifest),
             key=None,
             record=record_of(made),
             access=made.access,
@@ -253,6 +259,44 @@ def test_some_keys_come_back_into_a_deployment_at_work(tmp_path: Path, redis_com
             assert client.ttl("user:1") > 4000
     finally:
         made.close()
+
+
+def test_what_was_written_after_a_backup_comes_back_up_to_a_moment(
+    deploy: Callable[..., Deployment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.backups.archiving._SEGMENT_SECONDS", 1.0)
+    monkeypatch.setattr("components.backups.archiving._MARK_SECONDS", 0.2)
+    made = formed(deploy(nodes=2, sentinels=1))
+    with made.primary.client() as client:
+        client.mset({"old": "value", "changed": "before"})
+        stored = Stored.of(made, tmp_path / "stored")
+        catalog = stored.catalog
+        order = Order(deployment="cache", record=record_of(made), access=made.access)
+        stop = threading.Event()
+        archiver = threading.Thread(target=Archiver(order, catalog, lambda: None, quiet).run, args=(stop,))
+        archiver.start()
+        try:
+            client.mset({"changed": "after", "new": "value"})
+            client.pexpire("new", 1_000_000)
+            time.sleep(1)
+            moment = time.time()
+            time.sleep(1)
+            client.delete("old", "new")
+            client.set("later", "value")
+            archive = Archive(catalog.store, "cache")
+            archived = time.time()
+            wait_for(lambda: (archive.status().archived_until or 0) > archived, "it is archived")
+        finally:
+            stop.set()
+            archiver.join()
+    segments = archive.between(stored.manifest.cut_at, moment)
+    recovery = segments_until(stored.manifest, segments, moment)
+    assert moment - 1 < recovery.time <= moment
+    order_to_restore = dataclasses.replace(stored.order(made, overwrite=True), recovery=recovery)
+    assert restore(order_to_restore, quiet).keys == 3
+    with made.primary.client() as client:
+        assert client.mget("old", "changed", "new", "later") == ["value", "after", "value", None]
+        assert 0 < client.pttl("new") < 1_000_000
 
 
 def test_a_damaged_backup_touches_nothing(deploy: Callable[..., Deployment], tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ import pytest
 
 from components import RedisCluster, RedisClusterSettings, ReplicatedRedis, ReplicatedRedisSettings
 from components.backup_settings import BackupSettings
+from components.backups.archiving import Archiver
 from components.backups.errors import SourceError
 from components.backups.program import serve
 from components.backups.service import Service
 from components.backups.status import OBJECT, Status
 from components.platforms import backup_image
 from components.remote.archive import BACKUPS, archive, fingerprint
-from components.settings import MEBIBYTE, SettingsError
-from components.stack import deployment_settings
+from components.settings import MEBIBYTE
 from tests.unit.resource_graph import Graph, Secret, plain, run_program, shown
 
 CANARY = "canary-of-a-secret-key"
@@ -321,6 +321,27 @@ def test_the_service_gives_a_sign_of_life(tmp_path: Path) -> None:
     assert (tmp_path / "heartbeat").exists()
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_written_between_backups_is_archived_if_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    configuration = written_configuration(tmp_path)
+    values = json.loads(configuration.read_text())
+    configuration.write_text(json.dumps({**values, "point_in_time_recovery": wanted}))
+    begun = threading.Event()
+    monkeypatch.setattr(Archiver, "run", lambda _, stop: begun.set())
+    stop = threading.Event()
+
+    def run_if_due(*_: object) -> None:
+        begun.wait(10 if wanted else 0)
+        stop.set()
+
+    monkeypatch.setattr(Service, "run_if_due", run_if_due)
+
+    assert serve(configuration, stop) == 0
+    assert begun.is_set() == wanted
+
+
 def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.backups.take._SETTLE_SECONDS", 0)
     service = Service.load(written_configuration(tmp_path))
@@ -333,9 +354,3 @@ def test_a_backup_that_cannot_be_taken_is_said_by_the_status(tmp_path: Path, mon
     # Not again at once.
     assert not service.run_if_due(lambda _: None)
     assert Status.from_json((tmp_path / OBJECT).read_bytes()) == status
-
-
-@pytest.mark.parametrize("setting", [{"point-in-time-recovery": True}, {"restore-point-in-time": "2026-11-26"}])
-def test_what_nothing_does_yet_is_refused(setting: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="nothing does this yet; leave it out"):
-        deployment_settings("replicated", setting)

@@ -160,6 +160,10 @@ def test_a_secret_that_stands_in_the_open_is_refused() -> None:
     ("settings", "problem"),
     [
         (
+            {"point_in_time_recovery": True},
+            "point-in-time-recovery: nothing does this on platform aws yet; leave it out",
+        ),
+        (
             {"backup_object_lock_days": 7},
             "backup-object-lock-days: the deployment's own bucket has no such lock; give an s3:// backup-target",
         ),

@@ -31,7 +31,7 @@ from typing import Any
 
 from ..connection import Connections, reason
 from ..errors import FormationError
-from ..members import Member
+from ..members import NO_PORT, Member
 from .slots import SLOT_COUNT, format_slots, slot_of
 from .wire import PATIENCE_SECONDS, Keys, Wire, command
 
@@ -410,7 +410,7 @@ class KeyMover:
 
     def _online_replicas(self) -> int:
         text: bytes = self._target.ask(command("INFO", "replication"))[0]
-        return text.count(b",state=online,")
+        return text.count(b",state=online,") - text.count(b",port=%d,state=online," % NO_PORT)
 
     def _wire(self, member: Member) -> Wire:
         wire = Wire(self._connections, member)

@@ -10,7 +10,7 @@ import redis
 
 from .. import live_settings
 from ..connection import Connections, as_mapping, in_parallel, reason, without_errors
-from ..members import Access, Address, Member
+from ..members import NO_PORT, Access, Address, Member
 from .target import RETIRED, UNFORMED, ReplicationTarget
 
 PRIMARY = "primary"
@@ -190,7 +190,7 @@ def observe_node(connections: Connections, member: Member, wanted_settings: Mapp
         replicas=tuple(
             AttachedReplica(Address(str(each["ip"]), int(each["port"])), str(each["state"]), int(each["offset"]))
             for key, each in info.items()
-            if key.startswith("slave") and isinstance(each, dict) and "ip" in each
+            if key.startswith("slave") and isinstance(each, dict) and "ip" in each and int(each["port"]) != NO_PORT
         ),
         differing_settings={
             key: (live_settings.shown(key, found.get(key, "")), live_settings.shown(key, value))

@@ -100,7 +100,7 @@ def test_the_next_one_is_left_for_as_long(service: Service, monkeypatch: pytest.
 
 def manifest(*sizes: int) -> Any:
     snapshots = [type("Piece", (), {"plain_bytes": size}) for size in sizes]
-    shards = [type("Shard", (), {"snapshot": snapshot}) for snapshot in snapshots]
+    shards = [type("Shard", (), {"snapshot": snapshot, "increments": None}) for snapshot in snapshots]
     return type("Manifest", (), {"backup": "2026-11-26T03-00-00Z", "shards": shards})
 
 

@@ -14,8 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from components.backups.errors import BackupError, Damaged, SourceError
-from components.backups.replication_stream import NO_PORT, PIECE_BYTES, HistoryGone, ReplicationStream, Snapshot
+from components.backups.replication_stream import PIECE_BYTES, HistoryGone, ReplicationStream, Snapshot
 from components.formation import Access, Address, Member
+from components.formation.members import NO_PORT
 
 MARK = b"0123456789abcdef0123456789abcdef01234567"
 HEAD = b"REDIS0012\xfe\x00\xfb\x07\x02"

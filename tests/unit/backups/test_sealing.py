@@ -8,6 +8,8 @@ import resource
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -204,6 +206,51 @@ def test_what_the_store_and_the_source_raise_goes_through() -> None:
         verify(broken(stored[:300]), KEY, piece)
     with pytest.raises(StoreError, match="cut"):
         seal(broken(b"value"), Memory(), None)
+
+
+def test_what_ends_it_ends_it_all() -> None:
+    class Refuses(Memory):
+        def write(self, data: bytes) -> None:
+            raise StoreError("full")
+
+    given_out = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal given_out
+        while True:
+            given_out += 1
+            yield os.urandom(65_536)
+
+    before = threading.active_count()
+    with pytest.raises(StoreError, match="full"):
+        seal(endless(), Refuses(), None)
+    stopped_at = given_out
+    # The source is not read on for long, and nothing works on in the background.
+    assert stopped_at < 1000
+    assert threading.active_count() == before
+    assert given_out == stopped_at
+
+
+def test_a_slow_store_holds_the_source_up() -> None:
+    class Slow(Memory):
+        most_ahead = 0
+
+        def write(self, data: bytes) -> None:
+            time.sleep(0.02)
+            self.most_ahead = max(self.most_ahead, given_out - len(self.content))
+            super().write(data)
+
+    given_out = 0
+
+    def source() -> Iterator[bytes]:
+        nonlocal given_out
+        for _ in range(200):
+            given_out += 65_536
+            yield os.urandom(65_536)
+
+    slow = Slow()
+    seal(source(), slow, None)
+    assert slow.most_ahead < 6 << 20
 
 
 def test_memory_does_not_grow_with_the_data() -> None:
