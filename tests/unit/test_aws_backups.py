@@ -180,7 +180,7 @@ def test_the_largest_cluster_fits() -> None:
     assert len(plain(secret).encode()) <= 65536
 
 
-AWS = {"aws": {}, "nodes": [], "sentinels": []}
+AWS: dict[str, Any] = {"aws": {}, "nodes": [], "sentinels": []}
 
 
 @pytest.mark.parametrize(
