@@ -123,7 +123,8 @@ def main(
             if kind == "shipped":
                 arguments, orders["secret"] = shipped(Path(folder), bucket, region, *program)
         except (BotoCoreError, ClientError) as error:
-            sys.exit(f"it cannot get what it needs ({', '.join([request_key, *program])}): {error}")
+            needed = f"{program[0]}, {request_key}, secret {program[2]}" if kind == "shipped" else request_key
+            sys.exit(f"it cannot get what it needs ({needed}): {error}")
         progress = Progress(bucket, progress_key)
         answer, code_of_exit = carry_out([python, "-I", *arguments], json.dumps(orders), progress)
     if answer is not None:
