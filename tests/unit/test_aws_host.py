@@ -456,6 +456,15 @@ def test_a_server_that_has_files_does_not_wait_for_new_ones() -> None:
     assert "AssertPathIsMountPoint=/data\n" in unit
 
 
+def test_a_backup_gives_way_to_the_nodes_server_and_makes_its_folder_itself() -> None:
+    unit = (HOST / "redis-production-backup.service").read_text()
+
+    assert {"User=redis", "MemoryMax=50%", "OOMPolicy=continue", "CapabilityBoundingSet="} <= set(unit.splitlines())
+    # A folder that is not there yet cannot be one of these.
+    assert "ReadWritePaths=/data\n" in unit
+    assert "ExecStartPre=mkdir -p -m 700 /data/backup\n" in unit
+
+
 # User data
 
 
