@@ -26,8 +26,13 @@ HEARTBEAT = "/tmp/heartbeat"  # noqa: S108 - memory of the container
 _OF_THE_RECORD = ("topology", "nodes", "sentinels", "sentinel", "shards")
 
 
-def configuration(settings: BackupSettings, deployment: str, record: Mapping[str, Any]) -> str:
-    """backup.json. ``record`` is the topology's; every node is reached here by the name that it announces."""
+def configuration(
+    settings: BackupSettings, deployment: str, record: Mapping[str, Any], place: Mapping[str, Any]
+) -> str:
+    """backup.json. ``record`` is the topology's; every node is reached here by the name that it announces.
+
+    ``place``: what is otherwise on the platform, see :meth:`nodes.Platform.backup_place`.
+    """
     return _json(
         {
             "deployment": deployment,
@@ -47,6 +52,7 @@ def configuration(settings: BackupSettings, deployment: str, record: Mapping[str
             "scratch": SCRATCH_FOLDER,
             "heartbeat": HEARTBEAT,
             "metrics_port": METRICS_PORT,
+            **place,
         }
     )
 

@@ -1,4 +1,6 @@
-"""Has a deployment's backup service do something: the program that its container has is run there once more."""
+"""Has a deployment's backups taken, proven, ...: the program that its container, or a host, has is run there once
+more.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,10 @@ from .backups.sources import members_of
 from .formation import FormationError
 from .platforms.backup_image import PROGRAM
 from .remote import answers
+from .remote_deployment import RemoteDeployment
 
 Progress = Callable[[str], None]
+_ON_HOSTS = ("take", "prove", "list")
 
 
 def ask(
@@ -34,8 +38,8 @@ def ask(
 
     Raises FormationError when the service does not answer, or with what the operation ended with.
     """
-    if "runner" in record:
-        raise FormationError("backups are not taken on platform aws yet")
+    if "aws" in record:
+        return _ask_host(record, operation, arguments, progress)
     if shutil.which("docker") is None:
         raise FormationError("docker is not on PATH; it is needed to reach the backup container")
     container = backup_container(record)
@@ -63,6 +67,16 @@ def ask(
             f"{container}: the backup service does not answer ({why}); is `backups` true, and the container running?"
         )
     return answers.result_of(answer)
+
+
+def _ask_host(record: Mapping[str, Any], operation: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
+    if operation not in _ON_HOSTS:
+        raise FormationError("restores are not made on platform aws yet")
+    if "runner" not in record:
+        raise FormationError(
+            "with formation-runner direct no host can be asked; there redis-production-backup.timer takes backups"
+        )
+    return RemoteDeployment(record).back_up(operation, arguments, progress)
 
 
 def backup_container(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ DEFAULT_SCHEDULE = "0 3 * * *"
 
 _S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9!_.*'()/-]*))?")
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_A_LEAP_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
 _ONLY_FOR_S3 = ("backup-endpoint", "backup-region", "backup-access-key-id", "backup-secret-access-key")
 
 
@@ -96,7 +97,7 @@ class BackupSettings:
     def problems(self, *, on_aws: bool) -> list[str]:
         """What is wrong, one line each."""
         return [
-            *self._schedule_problems(),
+            *self._schedule_problems(on_aws),
             *range_problem("backup-retention-days", self.backup_retention_days, 1, 3650),
             *range_problem("backup-keep-weekly", self.backup_keep_weekly, 0, 520),
             *range_problem("backup-keep-monthly", self.backup_keep_monthly, 0, 120),
@@ -105,11 +106,13 @@ class BackupSettings:
             *self._restore_problems(on_aws),
         ]
 
-    def _schedule_problems(self) -> Iterator[str]:
+    def _schedule_problems(self, on_aws: bool) -> Iterator[str]:
         if problem := schedule_problem(self.backup_schedule):
             yield f"backup-schedule: {problem}"
         if self.point_in_time_recovery and not self.backups:
             yield "point-in-time-recovery: starts from a backup, but backups is false; turn backups on, or this off"
+        elif self.point_in_time_recovery and on_aws:
+            yield "point-in-time-recovery: nothing does this on platform aws yet; leave it out"
         if self.backup_encryption not in get_args(BackupEncryption):
             allowed = ", ".join(get_args(BackupEncryption))
             yield f"backup-encryption: '{self.backup_encryption}' is not one of {allowed}"
@@ -127,16 +130,19 @@ class BackupSettings:
             for setting in _ONLY_FOR_S3:
                 if getattr(self, setting.replace("-", "_")) is not None:
                     yield f"{setting}: is for a backup-target of s3://bucket/prefix; give that too, or leave it out"
-            if self.backup_object_lock_days and not on_aws:
-                yield "backup-object-lock-days: a volume has no such lock; give an s3:// backup-target, or leave it out"
+            if self.backup_object_lock_days:
+                own = "the deployment's own bucket" if on_aws else "a volume"
+                yield f"backup-object-lock-days: {own} has no such lock; give an s3:// backup-target, or leave it out"
             return
-        yield from self._endpoint_problems()
+        yield from self._endpoint_problems(on_aws)
         yield from self._key_problems(on_aws)
 
-    def _endpoint_problems(self) -> Iterator[str]:
+    def _endpoint_problems(self, on_aws: bool) -> Iterator[str]:
         if self.backup_endpoint is not None and not _is_server(self.backup_endpoint):
             # It may hold a password, which is why it is not repeated.
             yield "backup-endpoint: is not the URL of a server, without anything else, such as https://s3.example.com"
+        elif self.backup_endpoint is not None and on_aws and not _is_https(self.backup_endpoint):
+            yield "backup-endpoint: nodes on AWS reach HTTPS on port 443 only; give such a server"
         if self.backup_region is not None and not _REGION.fullmatch(self.backup_region):
             yield f"backup-region: '{self.backup_region}' is not a region such as eu-central-1"
 
@@ -195,6 +201,15 @@ def schedule_problem(schedule: str) -> str | None:
     return None
 
 
+def longest_gap(schedule: str) -> timedelta:
+    """Between two backups by a cron expression that is one; always the same, whenever it is asked."""
+    if schedule == DEFAULT_SCHEDULE:
+        return timedelta(days=1)
+    from .backups.schedule import longest_gap as longest_gap_from
+
+    return longest_gap_from(schedule, _A_LEAP_YEAR)
+
+
 def _is_backup(text: str) -> bool:
     if text == LATEST or moment_of(text):
         return True
@@ -203,6 +218,11 @@ def _is_backup(text: str) -> bool:
     except ValueError:
         return False
     return bool(parents) and (name == LATEST or moment_of(name) is not None)
+
+
+def _is_https(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" and parts.port in (None, 443)
 
 
 def _is_server(url: str) -> bool:

@@ -203,7 +203,9 @@ class Groundwork:
             target=settings.backup_target,
             retain_data=self._settings.retain_data,
             files={
-                backup_files.CONFIGURATION: backup_files.configuration(settings, self._deployment, topology.record),
+                backup_files.CONFIGURATION: backup_files.configuration(
+                    settings, self._deployment, topology.record, self._platform.backup_place()
+                ),
                 backup_files.SECRET: pulumi.Output.secret(secret),
             },
         )

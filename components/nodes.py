@@ -127,6 +127,10 @@ class Platform(Protocol):
         """
         ...
 
+    def backup_place(self) -> Mapping[str, Any]:
+        """What backup.json says otherwise than for a container: ``scratch``, and ``store`` without a backup-target."""
+        ...
+
     def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
         """Make what takes backups, beside the nodes. Returns what a restore has to wait for."""
         ...

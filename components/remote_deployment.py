@@ -15,6 +15,8 @@ from .topologies import CLUSTER, topology_of
 if TYPE_CHECKING:
     from .remote.runner import Runner
 
+BACKUP_PROGRAM = "/etc/redis-production/backup.pyz"
+
 
 class RemoteDeployment:
     """See :class:`live_deployment.LiveDeployment`; what an operation does is the same, and so is how it fails.
@@ -112,6 +114,13 @@ class RemoteDeployment:
         """As on one of its hosts."""
         self._run("rebalance", progress=progress)
 
+    def back_up(self, operation: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
+        """What the program that takes backups does, see :mod:`backups.program`, on the host of a Redis node."""
+        from .remote import scripts
+
+        request = {"operation": operation, "arguments": dict(arguments)}
+        return self._runner().run(request, progress, self._sentinels(), scripts.run_backups, (BACKUP_PROGRAM, "run"))
+
     def _run(
         self,
         operation: str,
@@ -134,8 +143,10 @@ class RemoteDeployment:
         except ImportError as error:
             raise FormationError(f"{error.name} is missing; pip install -r requirements-aws.txt") from error
         where = self._record["runner"]
-        sentinels = [member["name"] for member in self._record.get("sentinels", [])]
-        return Runner(str(where["deployment"]), str(where["region"]), sentinels)
+        return Runner(str(where["deployment"]), str(where["region"]), self._sentinels())
+
+    def _sentinels(self) -> list[str]:
+        return [str(member["name"]) for member in self._record.get("sentinels", [])]
 
 
 def _without_runner(record: Mapping[str, Any]) -> dict[str, Any]:

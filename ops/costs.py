@@ -108,6 +108,8 @@ def monthly(settings: NodeSettings) -> list[Line]:
     if isinstance(settings, ReplicatedRedisSettings):
         instances[settings.sentinel_instance_type] = instances.get(settings.sentinel_instance_type, 0) + sentinels
     data = redis * aws.data_volume_size + sentinels * SENTINEL_DATA_VOLUME
+    # How old the newest backup is, and the newest proven one: a metric and an alarm each.
+    ages = settings.backup.backups * (1 + settings.backup.backup_proof)
     counts = {
         **instances,
         "gp3 volumes": nodes * aws.root_volume_size + data,
@@ -119,9 +121,9 @@ def monthly(settings: NodeSettings) -> list[Line]:
         * len(INTERFACE_ENDPOINTS)
         * aws.zones,
         "KMS key": 1,
-        "secret": nodes + (aws.formation_runner == "ssm"),
-        "custom metric": nodes * _METRICS_OF_A_NODE,
-        "alarm": redis * _ALARMS["redis"] + sentinels * _ALARMS["sentinel"],
+        "secret": nodes + (aws.formation_runner == "ssm") + settings.backup.backups,
+        "custom metric": nodes * _METRICS_OF_A_NODE + ages,
+        "alarm": redis * _ALARMS["redis"] + sentinels * _ALARMS["sentinel"] + ages,
         "private zone": 1,
     }
     return [Line(item, count) for item, count in counts.items() if count]

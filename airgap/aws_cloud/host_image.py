@@ -19,8 +19,8 @@ _PURPOSE = "the image of the look-alike instances"
 _SUITE = "trixie"
 _PACKAGES = (
     "ca-certificates", "cloud-init", "curl", "dbus", "e2fsprogs", "iproute2", "iputils-ping", "netcat-openbsd",
-    "openssl", "procps", "python3-boto3", "redis-sentinel", "redis-server", "redis-tools", "systemd",
-    "systemd-sysv", "util-linux", "xfsprogs",
+    "openssl", "procps", "python3-boto3", "python3-cryptography", "python3-zstandard", "redis-sentinel",
+    "redis-server", "redis-tools", "systemd", "systemd-sysv", "util-linux", "xfsprogs",
 )  # fmt: skip
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
 _FILES = Path(__file__).parent / "host_image_files"

@@ -1,18 +1,23 @@
-"""S3: the bucket itself."""
+"""S3: the bucket itself, and an object in it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from airgap.aws_provider.connection import Aws
 from airgap.aws_provider.failures import error_code
 from airgap.aws_provider.limits import bucket_name_refusal
 from airgap.aws_provider.resource import REGION, TAGS, AwsResource
 from airgap.aws_provider.tags import tag_list, tag_map
-from airgap.provider_protocol.properties import Property, flag, text
+from airgap.provider_protocol.errors import ProviderError
+from airgap.provider_protocol.properties import Kind, Property, flag, text
 
+_KIND_OF_VALUE = "4dabf18193072939515e22adb298388d"
+"""The engine's name of the field that says what a marked object is: an asset, here."""
 _FIRST_REGION = "us-east-1"
 """The one region that S3 wants not to be named."""
 
@@ -111,3 +116,90 @@ class Bucket(AwsResource):
                 if objects:
                     client.delete_objects(Bucket=identifier, Delete={"Objects": objects, "Quiet": True})
         client.delete_bucket(Bucket=identifier)
+
+
+class BucketObject(AwsResource):
+    """An object, made of a file or of a text. What is in it is known by the hash that the engine takes of that."""
+
+    type_name = "aws:s3/bucketObject:BucketObject"
+    service = "s3"
+    properties: ClassVar[Mapping[str, Property]] = {
+        "bucket": text(required=True, replaces=True),
+        "forceDestroy": flag(default=False),
+        "key": text(required=True, replaces=True),
+        "kmsKeyId": text(computed=True),
+        "region": REGION,
+        "source": Property(
+            Kind.OBJECT,
+            required=True,
+            # The engine wants every field to be a text.
+            fields={_KIND_OF_VALUE: text(), **{name: text(absent="") for name in ("hash", "path", "text")}},
+        ),
+        "tags": TAGS,
+    }
+    output_only: ClassVar[Mapping[str, Any]] = dict.fromkeys(("arn", "etag", "tagsAll", "versionId"))
+
+    def make(self, aws: Aws, inputs: Mapping[str, Any], cancelled: threading.Event) -> str:
+        """Put the object."""
+        self._put(aws, inputs)
+        return f"{inputs['bucket']}/{inputs['key']}"
+
+    def change(
+        self,
+        aws: Aws,
+        identifier: str,
+        outputs: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        changed: frozenset[str],
+        cancelled: threading.Event,
+    ) -> None:
+        """Put it anew, with its tags."""
+        if changed - {"forceDestroy"}:
+            self._put(aws, inputs)
+
+    def retag(
+        self, aws: Aws, identifier: str, outputs: Mapping[str, Any], put: Mapping[str, str], remove: list[str]
+    ) -> None:
+        """Put tags on the object and take others off: S3 takes only all of them at once."""
+        client, (bucket, key) = self.client(aws, outputs), identifier.split("/", 1)
+        found = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+        kept = {name: value for name, value in tag_map(found).items() if name not in remove}
+        client.put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": tag_list({**kept, **put})})
+
+    def facts(self, aws: Aws, identifier: str, recorded: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The object. Which file it was made of only the program knows."""
+        client, (bucket, key) = self.client(aws, recorded), identifier.split("/", 1)
+        found = client.head_object(Bucket=bucket, Key=key)
+        return {
+            "arn": f"arn:{aws.partition(str(recorded['region']))}:s3:::{identifier}",
+            "bucket": bucket,
+            "etag": found["ETag"].strip('"'),
+            "key": key,
+            "kmsKeyId": found.get("SSEKMSKeyId"),
+            "tags": tag_map(client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]),
+            "versionId": found.get("VersionId"),
+        }
+
+    def remove(self, aws: Aws, identifier: str, outputs: Mapping[str, Any], cancelled: threading.Event) -> None:
+        """Remove the object, with all its versions."""
+        client, (bucket, key) = self.client(aws, outputs), identifier.split("/", 1)
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
+            for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                if each["Key"] == key:
+                    client.delete_object(Bucket=bucket, Key=key, VersionId=each["VersionId"])
+
+    def _put(self, aws: Aws, inputs: Mapping[str, Any]) -> None:
+        source = inputs["source"]
+        try:
+            content = Path(source["path"]).read_bytes() if source.get("path") else str(source["text"]).encode()
+        except OSError as error:
+            raise ProviderError(f"{self.type_name}: {error.filename}: {error.strerror}") from error
+        key = inputs.get("kmsKeyId")
+        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+        self.client(aws, inputs).put_object(
+            Bucket=inputs["bucket"],
+            Key=inputs["key"],
+            Body=content,
+            Tagging=urlencode(inputs.get("tags") or {}),
+            **encryption,
+        )

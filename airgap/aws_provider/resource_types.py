@@ -10,7 +10,7 @@ from airgap.aws_provider.bucket_settings import (
     BucketServerSideEncryptionConfiguration,
     BucketVersioning,
 )
-from airgap.aws_provider.buckets import Bucket
+from airgap.aws_provider.buckets import Bucket, BucketObject
 from airgap.aws_provider.dns import Record, Zone
 from airgap.aws_provider.endpoints import VpcEndpoint
 from airgap.aws_provider.flow_logs import FlowLog
@@ -36,6 +36,7 @@ RESOURCE_TYPES: tuple[AwsResource, ...] = (
     Alias(),
     Bucket(),
     BucketLifecycleConfiguration(),
+    BucketObject(),
     BucketOwnershipControls(),
     BucketPolicy(),
     BucketPublicAccessBlock(),

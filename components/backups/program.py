@@ -1,8 +1,11 @@
-"""What the backup container and hosts run: ``service`` for ever, ``run`` for one request. Nothing secret leaves it."""
+"""What the backup container and hosts run: ``service`` for ever, ``tick`` for one look by a timer, ``run`` for one
+request. Nothing secret leaves it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -17,6 +20,7 @@ from prometheus_client import start_http_server
 from ..formation import FormationError
 from ..remote import answers
 from .errors import BackupError
+from .host import tick
 from .metrics import registry_of
 from .names import name_of
 from .restore_request import RestoreRequest, abandon_restore, restore_into
@@ -24,7 +28,7 @@ from .service import Service
 from .watch import Watch
 
 CONFIGURATION = Path("/etc/redis-production/backup.json")
-_USAGE = "usage: backup.pyz service [CONFIGURATION] | run [CONFIGURATION]"
+_USAGE = "usage: backup.pyz service [CONFIGURATION] | tick [CONFIGURATION] | run [CONFIGURATION]"
 _STEP_SECONDS = 15.0
 _BEAT_SECONDS = 15.0
 Progress = Callable[[str], None]
@@ -35,6 +39,8 @@ def main() -> int:
     match sys.argv[1:]:
         case ["service", *rest] if len(rest) < 2:
             return serve(Path(rest[0]) if rest else CONFIGURATION, threading.Event())
+        case ["tick", *rest] if len(rest) < 2:
+            return look(Path(rest[0]) if rest else CONFIGURATION, os.environ["NODE"])
         case ["run", *rest] if len(rest) < 2:
             return run(Path(rest[0]) if rest else CONFIGURATION)
     print(_USAGE, file=sys.stderr)
@@ -57,6 +63,16 @@ def serve(configuration: Path, stop: threading.Event) -> int:
     while not stop.is_set():
         watch.step(_log)
         stop.wait(_STEP_SECONDS)
+    return 0
+
+
+def look(configuration: Path, node: str) -> int:
+    """Take the backup that is due, unless another host does. Returns the exit code."""
+    try:
+        tick(Service.load(configuration), node, _log)
+    except BackupError as error:
+        _log(f"error: {error}")
+        return 1
     return 0
 
 

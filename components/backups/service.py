@@ -24,6 +24,7 @@ from .manifest import Manifest
 from .names import name_of
 from .prove import prove
 from .retention import Retention
+from .room import require_room
 from .schedule import due_at
 from .status import OBJECT, Status
 from .stores import store_of
@@ -159,6 +160,7 @@ class Service:
 
     def _prove(self, manifest: Manifest, progress: Progress) -> None:
         started = time.monotonic()
+        require_room(self.scratch, manifest)
         prove(self.catalog, manifest, self.key if manifest.encryption else None, self.scratch, progress)
         seconds = time.monotonic() - started
         self._change_status(lambda status: status.after_proof(manifest, now=time.time(), seconds=seconds))

@@ -38,6 +38,16 @@ def formation_secret_name(deployment: str) -> str:
     return f"{deployment}/formation"
 
 
+def backup_secret_name(deployment: str) -> str:
+    """The secret that holds the files of whoever takes backups, in the same form."""
+    return f"{deployment}/backup"
+
+
+def backups_prefix(deployment: str) -> str:
+    """Where backups are in the deployment's own bucket."""
+    return f"{deployment}/backups"
+
+
 def metrics_namespace(deployment: str) -> str:
     """The CloudWatch namespace of what hosts say of themselves."""
     return f"redis-production/{deployment}"

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
-from pathlib import Path
 
 from ..backup_files import BACKUPS_FOLDER
 from ..remote.archive import BACKUPS, archive, fingerprint
+from . import project_folder
 
-CONTEXT = Path(".redis-production/backup-image")
-"""Relative to the folder where Pulumi runs programs and plugins."""
+CONTEXT = project_folder.FOLDER / "backup-image"
 BASE = "BASE"
 """Argument of the build: the image of a deployment."""
 _DIGEST = "digest"
@@ -59,12 +56,10 @@ def digest() -> str:
 
 def write_context() -> str:
     """Write the folder to build from, unless it is there; returns its path."""
-    CONTEXT.mkdir(parents=True, exist_ok=True)
-    _replace(CONTEXT.parent / ".gitignore", b"*\n")
     if not _is_written():
-        _replace(CONTEXT / "Dockerfile", _DOCKERFILE.encode())
-        _replace(CONTEXT / "backup.pyz", archive(BACKUPS))
-        _replace(CONTEXT / _DIGEST, digest().encode())
+        project_folder.put(CONTEXT / "Dockerfile", _DOCKERFILE.encode())
+        project_folder.put(CONTEXT / "backup.pyz", archive(BACKUPS))
+        project_folder.put(CONTEXT / _DIGEST, digest().encode())
     return CONTEXT.as_posix()
 
 
@@ -72,12 +67,3 @@ def _is_written() -> bool:
     with contextlib.suppress(FileNotFoundError):
         return (CONTEXT / _DIGEST).read_text() == digest()
     return False
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """At once: another program of the same project may be building from the folder."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)

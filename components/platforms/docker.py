@@ -118,6 +118,10 @@ class DockerPlatform:
         )
         return Node(spec, self.reach(spec.listener), container.id, files.id)
 
+    def backup_place(self) -> Mapping[str, Any]:
+        """As it is."""
+        return {}
+
     def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
         """Make the container, hardened as a node is, with a scratch volume, as tmpfs would count as its memory."""
         image = self._create_backup_image(service, opts)

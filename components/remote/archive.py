@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +44,8 @@ _LIBRARIES = {FORMATION: ("redis",), BACKUPS: ("croniter", "prometheus_client", 
 _LIBRARY_OF_OLD_PYTHONS = "async_timeout"
 # The first date that a zip archive can hold.
 _DATE = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+"""Where an archive says that it was made; else it is said of this machine."""
 
 
 @cache
@@ -53,13 +55,16 @@ def archive(program: str = FORMATION) -> bytes:
     A host needs Python for formation and nothing else; for backups boto3 (with dateutil), cryptography and zstandard
     besides.
     """
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive_file:
-        for name, source in sorted([*_entries(program), *_of_library(_LIBRARY_OF_OLD_PYTHONS)]):
-            info = zipfile.ZipInfo(name, _DATE)
-            info.external_attr = 0o644 << 16
-            archive_file.writestr(info, source, zipfile.ZIP_DEFLATED)
-    return content.getvalue()
+    return _zipped([*_entries(program), *_of_library(_LIBRARY_OF_OLD_PYTHONS)], zipfile.ZIP_DEFLATED)
+
+
+@cache
+def plain_archive(program: str) -> bytes:
+    """The same bytes whatever Python and compression a machine has: whoever deploys, nothing has changed.
+
+    Uncompressed, and without what only an old Python needs, which the host has to have then.
+    """
+    return _zipped(_entries(program), zipfile.ZIP_STORED)
 
 
 @cache
@@ -69,6 +74,17 @@ def fingerprint(program: str) -> str:
     for name, source in sorted(_entries(program)):
         digest.update(f"{name}\0{len(source)}\0".encode() + source)
     return digest.hexdigest()
+
+
+def _zipped(entries: Iterable[tuple[str, bytes]], compression: int) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive_file:
+        for name, source in sorted(entries):
+            info = zipfile.ZipInfo(name, _DATE)
+            info.create_system = _UNIX
+            info.external_attr = 0o644 << 16
+            archive_file.writestr(info, source, compression)
+    return content.getvalue()
 
 
 def _entries(program: str) -> Iterator[tuple[str, bytes]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -22,21 +22,19 @@ _ABSENT = ("NoSuchKey", "404", "NotFound")
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it lies in the bucket; the code that carries it out, and where what it says will be."""
+    """One request as it lies in the bucket; where what is said to it will be, and the program that carries it out."""
 
     bucket: str
-    code_key: str
-    code_checksum: str
     key: str
     checksum: str
-    secret: str
     progress_key: str
     result_key: str
+    program: tuple[str, ...]
 
     @property
     def arguments(self) -> list[str]:
         """What the host is given after the region, see :func:`host.main`."""
-        return list(astuple(self))
+        return [self.bucket, self.key, self.checksum, self.progress_key, self.result_key, *self.program]
 
 
 class Bucket:
@@ -46,23 +44,26 @@ class Bucket:
         self._s3 = aws.s3
         self.name = name
         self._deployment = deployment
+        self._secret = formation_secret_name(deployment)
 
     @contextmanager
-    def request(self, content: Mapping[str, Any]) -> Iterator[Request]:
-        """Puts a request, and the code if it is not there yet; removes it and its answers afterwards."""
-        code_key, code_checksum = self._put_code()
+    def request(self, content: Mapping[str, Any], installed: Sequence[str] = ()) -> Iterator[Request]:
+        """Puts a request; removes it and its answers afterwards.
+
+        ``installed``: the program on the host that carries it out, with its arguments; else formation's code does,
+        which is put there if it is not yet.
+        """
+        program = ("installed", *installed) if installed else ("shipped", *self._put_code(), self._secret)
         text = json.dumps(content).encode()
         identity = uuid4().hex
         answers = f"{self._deployment}/formation/{identity}"
         request = Request(
             bucket=self.name,
-            code_key=code_key,
-            code_checksum=code_checksum,
             key=f"formation/requests/{identity}.json",
             checksum=hashlib.sha256(text).hexdigest(),
-            secret=formation_secret_name(self._deployment),
             progress_key=f"{answers}/progress.json",
             result_key=f"{answers}/result.json",
+            program=program,
         )
         self._put(request.key, text)
         try:

@@ -1,5 +1,5 @@
-"""Runs on a host, sent as text within a command: fetches the code and a request, lets the code carry it out, and puts
-what it says into the bucket. Of Python it needs 3.9 with boto3, of the host's role the secret with the passwords.
+"""Runs on a host, sent as text within a command: fetches a request, lets a program carry it out, and puts what it says
+into the bucket. Of Python it needs 3.9 with boto3, of the host's role the secret with the passwords.
 """
 
 from __future__ import annotations
@@ -75,10 +75,9 @@ class Progress:
             self._ended.wait(PAUSE_SECONDS)
 
 
-def carry_out(program: Path, python: str, orders: str, progress: Progress) -> tuple[Any, int]:
+def carry_out(command: list[str], orders: str, progress: Progress) -> tuple[Any, int]:
     """What the program answers, None if nothing, and its exit code. ``orders`` hold secrets: they go through a pipe."""
     answer = None
-    command = [python, "-I", str(program)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdin is not None
         assert running.stdout is not None
@@ -94,33 +93,40 @@ def carry_out(program: Path, python: str, orders: str, progress: Progress) -> tu
     return answer, running.returncode
 
 
+def shipped(folder: Path, bucket: Bucket, region: str, key: str, checksum: str, secret: str) -> tuple[list[str], Any]:
+    """The program that the bucket has, put into a folder, and the secret that it is given."""
+    path = folder / "formation.pyz"
+    path.write_bytes(bucket.get(key, checksum))
+    manager = boto3.client("secretsmanager", region_name=region)
+    return [str(path)], json.loads(manager.get_secret_value(SecretId=secret)["SecretString"])
+
+
 def main(
     python: str,
     region: str,
     bucket_name: str,
-    code_key: str,
-    code_checksum: str,
     request_key: str,
     request_checksum: str,
-    secret_name: str,
     progress_key: str,
     result_key: str,
+    kind: str,
+    *program: str,
 ) -> int:
-    """``python``: one that is new enough for the code. Returns the exit code."""
+    """``python``: one that is new enough for the program, which is ``installed`` (its path, and arguments) or
+    ``shipped`` (see there). Returns the exit code.
+    """
     bucket = Bucket(region, bucket_name)
-    try:
-        code = bucket.get(code_key, code_checksum)
-        request = bucket.get(request_key, request_checksum)
-        manager = boto3.client("secretsmanager", region_name=region)
-        secret = manager.get_secret_value(SecretId=secret_name)["SecretString"]
-    except (BotoCoreError, ClientError) as error:
-        sys.exit(f"it cannot get what it needs ({code_key}, {request_key}, secret {secret_name}): {error}")
-    orders = json.dumps({"request": json.loads(request), "secret": json.loads(secret)})
-    progress = Progress(bucket, progress_key)
     with tempfile.TemporaryDirectory(prefix="redis-production-") as folder:
-        program = Path(folder, "formation.pyz")
-        program.write_bytes(code)
-        answer, code_of_exit = carry_out(program, python, orders, progress)
+        try:
+            orders = {"request": json.loads(bucket.get(request_key, request_checksum))}
+            arguments = list(program)
+            if kind == "shipped":
+                arguments, orders["secret"] = shipped(Path(folder), bucket, region, *program)
+        except (BotoCoreError, ClientError) as error:
+            needed = f"{program[0]}, {request_key}, secret {program[2]}" if kind == "shipped" else request_key
+            sys.exit(f"it cannot get what it needs ({needed}): {error}")
+        progress = Progress(bucket, progress_key)
+        answer, code_of_exit = carry_out([python, "-I", *arguments], json.dumps(orders), progress)
     if answer is not None:
         bucket.put(result_key, answer)
         progress.finish()

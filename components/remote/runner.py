@@ -22,6 +22,7 @@ from .errors import NoInstance, RunnerDied
 from .instances import Instance, in_order_of_choice, instances_of
 
 Progress = Callable[[str], None]
+Script = Callable[[Sequence[str]], str]
 Result = TypeVar("Result")
 
 _ATTEMPTS = 3
@@ -31,7 +32,9 @@ _BOOT_SECONDS = 900
 """How long a host may take to finish its first boot and to fetch its files."""
 _OTHERS_SECONDS = 300
 _CHANGING = ("form", "disband", "make_safe_to_stop", "wait_until_back", "hand_over", "promote", "rebalance")
-"""Operations of which one runs at a time. All others only look."""
+"""Operations of which one runs at a time."""
+_LONG = ("take", "prove")
+"""Of backups: as long as the data take. All others only look."""
 # AWS's own most: steps are not bounded, waiting is, and the operation does that itself.
 _LONGEST_SECONDS = 172_800
 _LOOKING_SECONDS = 1_800
@@ -59,11 +62,25 @@ class Runner:
         self._aws = aws_in(region)
         self._commands = Commands(self._aws)
 
-    def run(self, request: Mapping[str, Any], progress: Progress, avoid: Collection[str] = ()) -> Any:
+    def run(
+        self,
+        request: Mapping[str, Any],
+        progress: Progress,
+        avoid: Collection[str] = (),
+        script: Script = scripts.run_program,
+        installed: Sequence[str] = (),
+    ) -> Any:
         """The result of a request's ``operation``, or the error that it ended with, as if it had run here.
 
-        ``avoid``: nodes that are not asked if there are others. Where an instance dies another one is asked: operations
-        may be repeated. Raises NoInstance when none runs, FormationError when none can.
+        Where an instance dies another one is asked: operations may be repeated. Raises NoInstance when none runs,
+        FormationError when none can.
+
+        Args:
+            request: with its ``operation``.
+            progress: gets each line that is said.
+            avoid: nodes that are not asked if there are others.
+            script: that runs :mod:`host` with its arguments.
+            installed: see :meth:`bucket.Bucket.request`.
         """
         with _at_once:
             operation = str(request["operation"])
@@ -73,9 +90,10 @@ class Runner:
             bucket = Bucket(self._aws, name, self._deployment)
             dead: set[str] = set()
             for attempts_left in reversed(range(_ATTEMPTS)):
-                with bucket.request(request) as sent:
+                with bucket.request(request, installed) as sent:
                     try:
-                        answer = self._asked(bucket, sent, operation, progress, avoid, dead)
+                        text = script([self._aws.region, *sent.arguments])
+                        answer = self._asked(bucket, sent, operation, text, progress, avoid, dead)
                         break
                     except RunnerDied as error:
                         if not attempts_left:
@@ -110,13 +128,13 @@ class Runner:
         bucket: Bucket,
         request: Request,
         operation: str,
+        script: str,
         progress: Progress,
         avoid: Collection[str],
         dead: set[str],
     ) -> Mapping[str, Any]:
         """The answer of the first instance that can be reached. One that dies is added to ``dead``."""
-        script = scripts.run_program([self._aws.region, *request.arguments])
-        seconds = _LONGEST_SECONDS if operation in _CHANGING else _LOOKING_SECONDS
+        seconds = _LONGEST_SECONDS if operation in (*_CHANGING, *_LONG) else _LOOKING_SECONDS
 
         def choices() -> list[Instance]:
             found = self._instances()

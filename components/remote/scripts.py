@@ -25,5 +25,11 @@ def run_program(arguments: Sequence[str]) -> str:
     return _text("ready.sh") + given + _text("run.sh")
 
 
+def run_backups(arguments: Sequence[str]) -> str:
+    """Lets the host fetch its files, then runs :mod:`host` as who takes backups there; ``arguments``: as above."""
+    given = f"program={shlex.quote(_text('host.py'))}\nset -- {shlex.join(arguments)}\n"
+    return fetch_files() + given + _text("backup.sh")
+
+
 def _text(name: str) -> str:
     return (_FOLDER / name).read_text()

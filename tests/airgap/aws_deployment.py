@@ -23,6 +23,11 @@ def id_of(world: World, name: str) -> str:
     return world[name].identifier
 
 
+def asset(**what: str) -> dict[str, str]:
+    """A file or a text as the engine sends it: with ``path`` or ``text``, and ``hash``."""
+    return {"4dabf18193072939515e22adb298388d": "c44067f5952c0a294b673a41bacd8c17", **what}
+
+
 def deployment(aws: LookAlike) -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
     """Each resource: its type, and its inputs from those made before it."""
     image = aws.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
@@ -205,6 +210,16 @@ def deployment(aws: LookAlike) -> dict[str, tuple[str, Callable[[World], dict[st
         "bucket": (
             "aws:s3/bucket:Bucket",
             lambda _: {"bucket": BUCKET, "forceDestroy": True, "tags": TAGS},
+        ),
+        "object": (
+            "aws:s3/bucketObject:BucketObject",
+            lambda w: {
+                "bucket": id_of(w, "bucket"),
+                "key": "deployed/0123",
+                "kmsKeyId": w["key"].outputs["arn"],
+                "source": asset(text="content", hash="0123"),
+                "tags": TAGS,
+            },
         ),
         "versioning": (
             "aws:s3/bucketVersioning:BucketVersioning",

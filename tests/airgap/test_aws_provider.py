@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from moto.core.types import Base64EncodedString
 
 from airgap.aws_provider.resource_types import RESOURCE_TYPES
 from airgap.provider_protocol.wire import UNKNOWN
-from tests.airgap.aws_deployment import BUCKET, deployment, policy
+from tests.airgap.aws_deployment import BUCKET, asset, deployment, policy
 from tests.airgap.aws_look_alike import ACCOUNT, REGION, LookAlike, running_look_alike
 from tests.airgap.plugin import NO_DIFFERENCE, Made, Plugin, Refused, running_plugin
 
@@ -346,6 +347,25 @@ def test_a_deleted_secret_and_key_wait_their_days(aws: LookAlike, plugin: Plugin
     aws.client("secretsmanager").delete_secret(SecretId="kept", ForceDeleteWithoutRecovery=True)
 
 
+def test_an_object_is_what_the_file_holds(
+    aws: LookAlike, plugin: Plugin, world: dict[str, Made], tmp_path: Path
+) -> None:
+    (tmp_path / "program").write_bytes(b"program")
+    where = {"bucket": world["bucket"].identifier, "key": "deployed/program"}
+    made = plugin.create(
+        "aws:s3/bucketObject:BucketObject", {**where, "source": asset(path=str(tmp_path / "program"), hash="1")}
+    )
+    s3 = aws.client("s3")
+
+    assert s3.get_object(Bucket=where["bucket"], Key=where["key"])["Body"].read() == b"program"
+    plugin.delete(made)
+    versions = s3.list_object_versions(Bucket=where["bucket"], Prefix=where["key"])
+    assert not versions.get("Versions")
+    assert not versions.get("DeleteMarkers")
+    with pytest.raises(Refused, match="No such file"):
+        plugin.create("aws:s3/bucketObject:BucketObject", {**where, "source": asset(path="nowhere", hash="1")})
+
+
 def test_a_bucket_that_holds_something_stays_without_force(aws: LookAlike, plugin: Plugin) -> None:
     made = plugin.create("aws:s3/bucket:Bucket", {"bucket": "full-bucket"})
     aws.client("s3").put_object(Bucket="full-bucket", Key="a", Body=b"")
@@ -359,6 +379,7 @@ def test_a_bucket_that_holds_something_stays_without_force(aws: LookAlike, plugi
     [
         ("versioning", {"versioningConfiguration": {"status": "Suspended"}}),
         ("encryption", {"rules": [{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256"}}]}),
+        ("object", {"source": asset(text="other", hash="4567")}),
         ("access-block", {"ignorePublicAcls": False}),
         ("ownership", {"rule": {"objectOwnership": "ObjectWriter"}}),
         ("lifecycle", {"rules": [{"id": "backups", "status": "Disabled", "expiration": {"days": 3}}]}),
@@ -400,6 +421,7 @@ def test_changes_in_place(plugin: Plugin, world: dict[str, Made], name: str, cha
         ("attachment", {"deviceName": "/dev/sdh"}),
         ("bucket", {"bucket": "other-bucket"}),
         ("versioning", {"bucket": "other-bucket"}),
+        ("object", {"key": "deployed/4567"}),
         ("log-group", {"name": "/other"}),
         ("zone", {"name": "other.internal"}),
         ("record", {"name": "other.cache-test.internal"}),

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from airgap import rehearsal
-from components.platforms.aws_names import DEPLOYMENT_TAG, NODE_TAG
+from components.platforms.aws_names import DEPLOYMENT_TAG, NODE_TAG, metrics_namespace
 from ops.costs import committed_configuration
 from tests.airgap.aws_cloud.look_alike import Commands, client, until
 from tests.docker.stack import PulumiStack
@@ -43,6 +43,11 @@ class RehearsedStack(PulumiStack):
             each["Name"] for each in client("s3").list_buckets()["Buckets"] if self.deployment_name in each["Name"]
         ]
         return str(name)
+
+    def metrics(self) -> set[str]:
+        """What hosts say of themselves and of the deployment."""
+        namespace = metrics_namespace(self.deployment_name)
+        return {each["MetricName"] for each in client("cloudwatch").list_metrics(Namespace=namespace)["Metrics"]}
 
     def on(self, node: str, script: str) -> str:
         """What a script that succeeds writes on a node's instance."""

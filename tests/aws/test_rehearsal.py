@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 
+from tests.airgap.aws_cloud.look_alike import client, until
 from tests.aws.conftest import MakeStack
 from tests.aws.rehearsed_stack import RehearsedStack
 from tests.docker.cluster_load import ClusterLoad
@@ -51,6 +53,31 @@ def primary_of(stack: RehearsedStack) -> str:
     return primary
 
 
+def assert_backed_up(stack: RehearsedStack) -> None:
+    """Hosts of Redis nodes take backups by themselves; by hand another one is taken, and both are proven."""
+    stack.client().set("before", "backups")
+    for node in stack.instances():
+        timer = stack.on(node, "systemctl is-active redis-production-backup.timer || true").strip()
+        assert timer == ("active" if "redis" in node else "inactive"), node
+    replica = next(node for node, role in stack.roles().items() if role == "replica")
+    # What the timers of both would do within minutes.
+    for unit in ("redis-production-files.service", "redis-production-backup.service"):
+        stack.on(replica, f"systemctl start {unit}")
+
+    taken = stack.ops("backup", "take")
+    assert taken.code == 0, taken.text
+    listed = stack.ops("backup", "list").text
+    assert len(re.findall(r"T\d\d-\d\d-\d\dZ │ good +│ yes +│", listed)) == 2, listed
+    assert "is proven" in stack.ops("backup", "prove").text
+
+    prefix = f"{stack.deployment_name}/backups/{stack.deployment_name}/"
+    found = client("s3").list_objects_v2(Bucket=stack.bucket(), Prefix=prefix)["Contents"]
+    names = Counter(each["Key"].rpartition("/")[2] for each in found)
+    assert (names["manifest.json"], names["proof.json"], names["status.json"]) == (2, 2, 1)
+    metrics = {"BackupAgeSeconds", "ProvenBackupAgeSeconds"}
+    until(lambda: metrics <= stack.metrics(), "hosts say how old backups are")
+
+
 def assert_gone(stack: RehearsedStack) -> None:
     """Nothing of the deployment is left in the account."""
     assert stack.instances() == {}
@@ -76,6 +103,8 @@ def test_a_primary_its_replicas_and_sentinels(make_stack: MakeStack) -> None:
     node = primary_of(stack)
     asked = stack.on(node, PERMISSIONS.format(bucket=stack.bucket(), name=stack.deployment_name)).split()
     assert asked == ["yes", "no", "no", "no", "no", "no"]
+
+    assert_backed_up(stack)
 
     # A reboot of the primary: another takes over, it comes back by itself, nothing that was acknowledged is lost.
     with Writer(stack.client()) as writer:

@@ -60,6 +60,7 @@ def test_blocks_that_there_can_be_many_of_are_called_in_the_singular() -> None:
         [{"days": 7}],
         [{"days": 7}],
         [{"expired_object_delete_marker": True}],
+        [{"expired_object_delete_marker": True}],
         None,
     ]
 

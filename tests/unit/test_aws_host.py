@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from components.platforms.aws.user_data import Host, fetched_programs, user_data
 
@@ -80,7 +83,21 @@ def test_an_image_that_has_everything_needs_no_mirror(machine: Machine) -> None:
     assert not [call for call in called if call.startswith("apt-get")]
     for unit in ("redis-server", "redis-sentinel"):
         assert called.index(f"systemctl -q mask {unit}.service") < called.index("systemctl daemon-reload")
-    assert called[-1] == "systemctl --no-block start redis-production-kernel.service redis-production-files.service"
+    started = "systemctl --no-block start redis-production-kernel.service redis-production-files.service"
+    assert [call for call in called if not call.startswith("python3")][-1] == started
+
+
+def test_redis_starts_before_what_only_backups_need_is_there(machine: Machine) -> None:
+    with_everything(machine)
+    machine.provide("python3", "case $* in *zstandard*) exit 1 ;; esac")
+    machine.provide("apt-get", "exit 100")
+
+    done = machine.run(BOOTSTRAP, ENVIRONMENT)
+    assert done.returncode == 0
+    assert done.stderr.startswith("redis-production: cache-redis-0 takes no backups: the image has no Python 3.11 with")
+    called = machine.called()
+    started = "systemctl --no-block start redis-production-kernel.service redis-production-files.service"
+    assert called.index(started) < called.index("apt-get -qq update")
 
 
 def test_what_is_missing_is_installed_after_the_images_own_units_are_masked(machine: Machine) -> None:
@@ -160,15 +177,21 @@ def test_the_device_is_named_after_the_volume(machine: Machine) -> None:
 # files.py
 
 
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    specification = importlib.util.spec_from_file_location("files", HOST / "files.py")
+def loaded(program: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(program, HOST / f"{program}.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = loaded("files")
     monkeypatch.setattr(module, "FOLDER", tmp_path / "etc")
     monkeypatch.setattr(module, "LOADED", tmp_path / "loaded")
+    monkeypatch.setattr(module, "UNITS", tmp_path / "units")
     monkeypatch.setattr(module.os, "chown", lambda *_: None)
     monkeypatch.setattr(module.grp, "getgrnam", lambda _: type("Group", (), {"gr_gid": os.getgid()}))
     monkeypatch.setenv("REGION", "eu-central-1")
@@ -190,10 +213,10 @@ class Commands:
         return type("Completed", (), {"returncode": int(failed)})
 
 
-def content(files: ModuleType, **more: str) -> dict[str, str]:
+def content(files: ModuleType, **more: str) -> dict[str, bytes]:
     names = ["start.sh", "tls/node.crt", "tls/node.key", "tls/ca.crt"]
-    return {str(files.FOLDER / name): f"{name}\n" for name in names} | {
-        str(files.FOLDER / name): text for name, text in more.items()
+    return {str(files.FOLDER / name): f"{name}\n".encode() for name in names} | {
+        str(files.FOLDER / name): text.encode() for name, text in more.items()
     }
 
 
@@ -206,7 +229,7 @@ def test_files_are_put_where_the_server_reads_them(files: ModuleType, monkeypatc
     monkeypatch.setattr(files, "fetched", lambda: content(files, new="y"))
     files.main()
 
-    found = {str(path): path.read_text() for path in files.FOLDER.rglob("*") if path.is_file()}
+    found = {str(path): path.read_bytes() for path in files.FOLDER.rglob("*") if path.is_file()}
     assert found == content(files, new="y")
     assert {path.stat().st_mode & 0o777 for path in files.FOLDER.rglob("*") if path.is_file()} == {0o640}
     assert {path.stat().st_mode & 0o777 for path in files.FOLDER.rglob("*") if path.is_dir()} == {0o750}
@@ -240,7 +263,7 @@ def test_a_certificate_that_could_not_be_loaded_is_tried_again(
 
 
 def test_a_node_keeps_the_files_that_it_has(files: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable() -> dict[str, str]:
+    def unreachable() -> dict[str, bytes]:
         raise ValueError("unreachable")
 
     files.put(content(files), os.getgid())
@@ -253,7 +276,7 @@ def test_a_node_keeps_the_files_that_it_has(files: ModuleType, monkeypatch: pyte
 def test_a_node_without_files_tries_until_it_has_them(files: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [ValueError("not yet"), ValueError("not yet"), content(files)]
 
-    def fetched() -> dict[str, str]:
+    def fetched() -> dict[str, bytes]:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -278,12 +301,168 @@ def test_a_secret_cannot_name_files_elsewhere(path: str, monkeypatch: pytest.Mon
         files.fetched()
 
 
+class Aws:
+    """Secrets and objects by name; what is not there is refused."""
+
+    def __init__(self, **secrets: dict[str, str]) -> None:
+        self.secrets: dict[str, dict[str, str]] = secrets
+        self.objects: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:
+        return {"SecretString": json.dumps(self._found(self.secrets, SecretId))}
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self._found(self.objects, Key))}
+
+    def _found(self, things: Mapping[str, Any], name: str) -> Any:
+        self.asked.append(name)
+        if name not in things:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "Get")
+        return things[name]
+
+
+@pytest.fixture
+def aws(files: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """A node whose deployment takes backups, which it has nothing for yet."""
+    found = Aws()
+    found.secrets["cache/nodes/cache-redis-0"] = {str(files.FOLDER / "backup.source"): "cache/backup"}
+    monkeypatch.setattr(files.boto3, "client", lambda *_, **__: found)
+    return found
+
+
+def deploy_backups(files: ModuleType, aws: Aws, program: bytes) -> None:
+    key = f"deployed/{hashlib.sha256(program).hexdigest()}"
+    keys = {"bucket": "bucket", "keys": {str(files.FOLDER / "backup.pyz"): key}}
+    aws.objects[key] = program
+    aws.secrets["cache/backup"] = {
+        str(files.FOLDER / "secret.json"): "passwords",
+        str(files.FOLDER / "backup.objects"): json.dumps(keys),
+    }
+
+
+def test_files_of_backups_come_when_the_deployment_is_formed(files: ModuleType, aws: Aws) -> None:
+    assert set(files.fetched()) == {str(files.FOLDER / "backup.source")}
+    deploy_backups(files, aws, b"program")
+    files.put(found := files.fetched(), os.getgid())
+
+    assert found[str(files.FOLDER / "backup.pyz")] == b"program"
+    assert found[str(files.FOLDER / "secret.json")] == b"passwords"
+    # What it has it does not fetch again.
+    aws.objects.clear()
+    assert files.fetched() == found
+
+
+def test_backups_go_on_with_the_files_of_before(files: ModuleType, aws: Aws) -> None:
+    deploy_backups(files, aws, b"program")
+    files.put(found := files.fetched(), os.getgid())
+    del aws.secrets["cache/backup"]
+
+    assert files.fetched() == found
+
+
+def test_a_program_that_was_not_deployed_is_not_taken(
+    files: ModuleType, aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy_backups(files, aws, b"program")
+    files.put(found := files.fetched(), os.getgid())
+    deploy_backups(files, aws, b"next")
+    aws.objects = dict.fromkeys(aws.objects, b"something else")
+
+    assert files.fetched() == found
+    assert "is not what was deployed" in capsys.readouterr().out
+
+
+def test_without_backups_their_files_are_gone(files: ModuleType, aws: Aws) -> None:
+    deploy_backups(files, aws, b"program")
+    files.put(files.fetched(), os.getgid())
+    aws.secrets["cache/nodes/cache-redis-0"] = {str(files.FOLDER / "start.sh"): "start"}
+    files.put(files.fetched(), os.getgid())
+
+    assert [path.name for path in files.FOLDER.iterdir()] == ["start.sh"]
+
+
+def test_a_timer_that_comes_with_the_files_is_started_once(files: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    units = {"redis-production-backup.service": "service", "redis-production-backup.timer": "timer"}
+    monkeypatch.setattr(files, "fetched", lambda: content(files, **units))
+    commands = Commands()
+    monkeypatch.setattr(files.subprocess, "run", commands)
+    files.main()
+    files.main()
+
+    unit = f"{files.FOLDER}/redis-production-backup"
+    expected = [
+        ["systemctl", "--quiet", "link", f"{unit}.service"],
+        ["systemctl", "--quiet", "enable", "--now", f"{unit}.timer"],
+    ]
+    assert [each for each in commands.run_commands if "redis-production-backup" in " ".join(each)] == expected
+    units["redis-production-backup.service"] = "changed"
+    files.main()
+    assert commands.run_commands[-3:-1] == expected or commands.run_commands[-2:] == expected
+
+
+# watch.py
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = loaded("watch")
+    monkeypatch.setattr(module, "BACKUP_CONFIGURATION", str(tmp_path / "backup.json"))
+    monkeypatch.setattr(module, "BACKUP_STATUS", str(tmp_path / "status.json"))
+    monkeypatch.setattr(module.time, "time", lambda: 10_000.0)
+    return module
+
+
+def configured(tmp_path: Path, *, proof: bool) -> None:
+    """Since 4,000 seconds."""
+    (tmp_path / "backup.json").write_text(json.dumps({"proof": proof}))
+    os.utime(tmp_path / "backup.json", (6000, 6000))
+
+
+def test_a_host_that_takes_no_backups_says_nothing_of_them(watch: ModuleType) -> None:
+    assert watch.backup_ages() == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "ages"),
+    [
+        (None, (4000, 4000)),
+        ({"last_good_at": None, "last_proven_stored_at": None}, (4000, 4000)),
+        ({"last_good_at": 9900.0, "last_proven_stored_at": None}, (100, 4000)),
+        ({"last_good_at": 9900.0, "last_proven_stored_at": 9000.0}, (100, 1000)),
+    ],
+)
+def test_hosts_say_how_old_backups_are_and_how_long_there_was_none(
+    watch: ModuleType, tmp_path: Path, status: dict[str, Any] | None, ages: tuple[float, float]
+) -> None:
+    configured(tmp_path, proof=True)
+    if status is not None:
+        (tmp_path / "status.json").write_text(json.dumps(status))
+
+    assert watch.backup_ages() == dict(zip(("BackupAgeSeconds", "ProvenBackupAgeSeconds"), ages, strict=True))
+
+
+def test_without_proofs_none_is_missed(watch: ModuleType, tmp_path: Path) -> None:
+    configured(tmp_path, proof=False)
+
+    assert watch.backup_ages() == {"BackupAgeSeconds": 4000}
+
+
 def test_a_server_that_has_files_does_not_wait_for_new_ones() -> None:
     unit = (HOST / "redis-production.service").read_text()
 
     assert "redis-production-files" not in unit
     assert "Requires=redis-production-data.service\n" in unit
     assert "AssertPathIsMountPoint=/data\n" in unit
+
+
+def test_a_backup_gives_way_to_the_nodes_server_and_makes_its_folder_itself() -> None:
+    unit = (HOST / "redis-production-backup.service").read_text()
+
+    assert {"User=redis", "MemoryMax=50%", "OOMPolicy=continue", "CapabilityBoundingSet="} <= set(unit.splitlines())
+    # A folder that is not there yet cannot be one of these.
+    assert "ReadWritePaths=/data\n" in unit
+    assert "ExecStartPre=mkdir -p -m 700 /data/backup\n" in unit
 
 
 # User data
@@ -293,7 +472,7 @@ def test_user_data_is_the_same_for_the_same_host_and_brings_every_program() -> N
     host = Host(environment={"B": "2", "A": "1"}, memory=1, stop_grace_seconds=2)
     text = user_data(host)
     written = {file["path"] for file in json.loads(text.partition("\n")[2])["write_files"]}
-    brought = {Path(path).name for path in written} | set(fetched_programs())
+    brought = {Path(path).name for path in written} | set(fetched_programs(backups=True))
 
     assert text == user_data(Host(environment={"A": "1", "B": "2"}, memory=1, stop_grace_seconds=2))
     assert {path.name for path in HOST.iterdir() if path.is_file()} <= brought

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.backup_settings import BackupSettings
 from components.platforms.aws.policies import (
     key_policy,
     node_policy,
@@ -19,7 +20,7 @@ from components.platforms.aws_names import bucket_name
 SITE = Site("123456789012", "eu-central-1", "aws", "amazonaws.com", ("a", "b", "c"), {})
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/0123"
 BUCKET = bucket_name("cache-prod", SITE.account, SITE.region)
-NODE = node_policy(SITE, "cache-prod", BUCKET, KEY)
+NODE = node_policy(SITE, "cache-prod", BUCKET, KEY, BackupSettings())
 LOGS = "arn:aws:logs:eu-central-1:123456789012:log-group:/redis-production/"
 INSTANCES = "arn:aws:ec2:eu-central-1:123456789012:instance/"
 SECRETS = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:"
@@ -54,6 +55,12 @@ def statement(sid: str, document: dict[str, Any] = NODE) -> dict[str, Any]:
         ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/elsewhere", False),
         ("s3:PutObject", f"arn:aws:s3:::{BUCKET}2/cache-prod/x", False),
         ("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/cache-prod/x", False),
+        ("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/cache-prod/backups/cache-prod/status.json", True),
+        ("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/cache-prod-2/backups/cache-prod-2/status.json", False),
+        ("s3:GetObject", f"arn:aws:s3:::{BUCKET}/deployed/0123", True),
+        ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/deployed/0123", False),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}cache-prod/backup-aB3dEf", True),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}cache-prod/backup-of-another-aB3dEf", False),
         ("ssm:UpdateInstanceInformation", f"{INSTANCES}i-0123456789abcdef0", True),
         ("ssm:UpdateInstanceInformation", "arn:aws:ssm:eu-central-1:123456789012:managed-instance/mi-0123", False),
         ("ssmmessages:OpenControlChannel", "*", True),
@@ -82,7 +89,28 @@ def test_conditions_of_a_node() -> None:
     assert statement("PutMetrics")["Condition"] == {
         "StringEquals": {"cloudwatch:namespace": "redis-production/cache-prod"}
     }
-    assert statement("ListOwnPrefix")["Condition"] == {"StringLike": {"s3:prefix": ["cache-prod/*"]}}
+    # Asked for an object that is not there, S3 knows of no prefix, and must say so all the same.
+    assert statement("ListOwnPrefix")["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["cache-prod/*"]}}
+
+
+def sids(**backup: Any) -> set[str]:
+    return {each["Sid"] for each in node_policy(SITE, "cache-prod", BUCKET, KEY, BackupSettings(**backup))["Statement"]}
+
+
+def test_a_node_may_write_elsewhere_only_where_its_backups_go_there_by_its_own_right() -> None:
+    elsewhere = {"UseBackupTarget", "ListBackupTarget"}
+    target: dict[str, Any] = {"backup_target": "s3://archive/redis"}
+
+    assert not elsewhere & sids()
+    assert elsewhere <= sids(**target)
+    assert not elsewhere & sids(**target, backups=False)
+    assert not elsewhere & sids(**target, backup_access_key_id="x", backup_secret_access_key="y")
+    document = node_policy(SITE, "cache-prod", BUCKET, KEY, BackupSettings(**target, backup_object_lock_days=3))
+    assert statement("UseBackupTarget", document)["Resource"] == ["arn:aws:s3:::archive/redis/cache-prod/*"]
+    assert "s3:PutObjectRetention" in statement("UseBackupTarget", document)["Action"]
+    assert statement("ListBackupTarget", document)["Condition"] == {
+        "StringLikeIfExists": {"s3:prefix": ["redis/cache-prod/*"]}
+    }
 
 
 def test_services_are_let_in_for_this_account_only() -> None:
@@ -95,6 +123,7 @@ def test_services_are_let_in_for_this_account_only() -> None:
 
 
 def test_a_policy_fits() -> None:
-    longest = node_policy(SITE, "a" * 51, "b" * 63, KEY)
+    elsewhere = BackupSettings(backup_target=f"s3://{'c' * 63}/{'d' * 100}", backup_object_lock_days=1)
+    longest = node_policy(SITE, "a" * 51, "b" * 63, KEY, elsewhere)
 
     assert len(json.dumps(longest)) <= 10240

@@ -9,7 +9,7 @@ import pytest
 from pulumi.runtime.config import set_all_config
 
 from components import ReplicatedRedisSettings, SettingsError, settings_from_mapping
-from components.backup_settings import BackupSettings, S3Place
+from components.backup_settings import BackupSettings, S3Place, longest_gap
 from components.settings import MEBIBYTE
 from components.stack import deploy
 from tests.unit.resource_graph import run_program
@@ -154,3 +154,43 @@ def test_a_secret_that_stands_in_the_open_is_refused() -> None:
     assert str(caught.value) == (
         "backup-secret-access-key: stands in the open; give it by pulumi config set --secret backup-secret-access-key"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (
+            {"point_in_time_recovery": True},
+            "point-in-time-recovery: nothing does this on platform aws yet; leave it out",
+        ),
+        (
+            {"backup_object_lock_days": 7},
+            "backup-object-lock-days: the deployment's own bucket has no such lock; give an s3:// backup-target",
+        ),
+        (
+            {"backup_target": "s3://backups", "backup_endpoint": "https://minio:9000"},
+            "backup-endpoint: nodes on AWS reach HTTPS on port 443 only; give such a server",
+        ),
+        (
+            {"backup_target": "s3://backups", "backup_endpoint": "http://minio"},
+            "backup-endpoint: nodes on AWS reach HTTPS on port 443 only; give such a server",
+        ),
+    ],
+)
+def test_what_hosts_on_aws_cannot_do_is_refused(settings: dict[str, Any], problem: str) -> None:
+    (found,) = BackupSettings(**settings).problems(on_aws=True)
+
+    assert found.startswith(problem)
+
+
+def test_hosts_on_aws_need_no_keys() -> None:
+    target: dict[str, Any] = {"backup_target": "s3://backups/redis", "backup_object_lock_days": 7}
+
+    assert BackupSettings(**target).problems(on_aws=True) == []
+    assert BackupSettings(**target, backup_endpoint="https://s3.example.com").problems(on_aws=True) == []
+
+
+def test_the_longest_gap_is_the_same_whenever_it_is_asked() -> None:
+    gaps = {schedule: longest_gap(schedule).days for schedule in ("0 3 * * *", "0 3 * * 1", "0 3 1 * *", "0 3 29 2 *")}
+
+    assert gaps == {"0 3 * * *": 1, "0 3 * * 1": 7, "0 3 1 * *": 31, "0 3 29 2 *": 1461}

@@ -25,8 +25,9 @@ from tests.unit.resource_graph import Graph, run_program
 PROJECT = Path(__file__).parents[2]
 STACKS = ("aws-dev", "aws-prod")
 METRIC = re.compile(r'^ +"\w+Percent":', re.MULTILINE)
+METRIC_OF_DEPLOYMENT = re.compile(r'"\w+AgeSeconds"')
 BY_NUMBER_SIZE_OR_TIME = set("Instance Volume NatGateway Eip VpcEndpoint Key Secret MetricAlarm Zone".split())
-BY_USE = set("Bucket LogGroup FlowLog Topic".split())
+BY_USE = set("Bucket BucketObject LogGroup FlowLog Topic".split())
 FREE = set(
     """
     Vpc Subnet RouteTable RouteTableAssociation Route InternetGateway DefaultSecurityGroup SecurityGroup
@@ -59,6 +60,7 @@ def charged(graph: Graph) -> Counter[str]:
     for instance in instances:
         counts["gp3 volumes"] += int(instance.inputs["rootBlockDevice"]["volumeSize"])
         counts["custom metric"] += len(METRIC.findall((PROJECT / "components/host/aws/watch.py").read_text()))
+    counts["custom metric"] += len(METRIC_OF_DEPLOYMENT.findall((PROJECT / "components/host/aws/watch.py").read_text()))
     for volume in graph.of_type(":Volume").values():
         counts["gp3 volumes"] += int(volume.inputs["size"])
     for endpoint in graph.of_type(":VpcEndpoint").values():
@@ -90,7 +92,7 @@ def test_what_is_charged_by_the_hour_is_for_730_hours() -> None:
 
     assert HOURS == 730
     assert lines["t4g.small"].dollars == 3 * 730 * prices()["t4g.small"].dollars
-    assert lines["secret"].dollars == 7 * prices()["secret"].dollars
+    assert lines["secret"].dollars == 8 * prices()["secret"].dollars
 
 
 def test_the_documentation_has_the_costs_of_the_committed_stacks() -> None:

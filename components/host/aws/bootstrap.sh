@@ -3,6 +3,7 @@
 # needs no package mirror.
 set -eu
 . /usr/local/lib/redis-production/host.env # NODE, REGION, DNS_SUFFIX, SSM_AGENT
+FOR_BACKUPS="python3-async-timeout python3-cryptography python3-zstandard"
 fail() {
   echo "redis-production: $NODE cannot start: $*" >&2
   exit 1
@@ -18,7 +19,7 @@ lacks() { # whether anything is missing
 install_on_debian() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get -qq update
-  apt-get -qq -y --no-install-recommends install redis-server redis-tools python3-boto3 ca-certificates
+  apt-get -qq -y --no-install-recommends install redis-server redis-tools python3-boto3 $FOR_BACKUPS ca-certificates
   [ "$SSM_AGENT" = no ] || has amazon-ssm-agent || {
     deb=/var/tmp/amazon-ssm-agent.deb
     url=https://s3.$REGION.$DNS_SUFFIX/amazon-ssm-$REGION/latest/debian_$(dpkg --print-architecture)/amazon-ssm-agent.deb
@@ -54,3 +55,8 @@ systemctl -q enable redis-production.service
 systemctl -q enable --now redis-production-files.timer redis-production-watch.timer
 # The server starts when its files are there (files.py) and its volume is mounted.
 systemctl --no-block start redis-production-kernel.service redis-production-files.service
+
+# Nor does it wait for what only backups need.
+can_back_up() { python3 -c 'import sys, cryptography, zstandard; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+can_back_up || { has apt-get && apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install $FOR_BACKUPS; } ||
+  echo "redis-production: $NODE takes no backups: the image has no Python 3.11 with cryptography and zstandard" >&2

@@ -14,36 +14,71 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 FOLDER = Path("/etc/redis-production")
+UNITS = Path("/run/redis-production-units")
 LOADED = Path("/run/redis-production-certificate")
+BACKUP = ("backup.json", "backup.objects", "backup.pyz", "secret.json")
 CERTIFICATE = {"tls-cert-file": "tls/node.crt", "tls-key-file": "tls/node.key", "tls-ca-cert-file": "tls/ca.crt"}
 SERVER = "redis-production.service"
+CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
 
 
-def fetched() -> dict[str, str]:
-    """Absolute path -> content."""
-    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
-    client = boto3.client("secretsmanager", region_name=os.environ["REGION"], config=config)
-    files: dict[str, str] = json.loads(client.get_secret_value(SecretId=os.environ["SECRET"])["SecretString"])
-    strange = [path for path in files if FOLDER not in Path(path).parents or ".." in Path(path).parts]
-    if strange:
-        raise ValueError(f"the secret names files outside {FOLDER}")
+def client(service: str) -> Any:
+    """A client of an AWS service."""
+    return boto3.client(service, region_name=os.environ["REGION"], config=CONFIG)
+
+
+def fetched() -> dict[str, bytes]:
+    """Absolute path -> content. Backups' files are those of before when they cannot be had."""
+    files = of_secret(os.environ["SECRET"])
+    source = files.get(str(FOLDER / "backup.source"))
+    if source:
+        try:
+            backup = of_secret(source.decode())
+            backup |= of_bucket(**json.loads(backup[str(FOLDER / "backup.objects")]))
+        except (BotoCoreError, ClientError, ValueError) as error:
+            print(f"files of backups, which come when the deployment is formed, cannot be fetched: {error}", flush=True)
+            found = [FOLDER / name for name in BACKUP]
+            backup = {str(path): path.read_bytes() for path in found if path.exists()}
+        files |= backup
     return files
 
 
-def put(files: dict[str, str], group: int) -> None:
+def of_secret(name: str) -> dict[str, bytes]:
+    """Absolute path -> content."""
+    files = json.loads(client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+    if any(FOLDER not in Path(path).parents or ".." in Path(path).parts for path in files):
+        raise ValueError(f"the secret names files outside {FOLDER}")
+    return {path: content.encode() for path, content in files.items()}
+
+
+def of_bucket(bucket: str, keys: dict[str, str]) -> dict[str, bytes]:
+    """Absolute path -> content: the very bytes that were deployed, as a key ends in their checksum."""
+    files = {}
+    for path, key in keys.items():
+        content, checksum = Path(path).read_bytes() if Path(path).exists() else b"", key.rpartition("/")[2]
+        if hashlib.sha256(content).hexdigest() != checksum:
+            content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        if hashlib.sha256(content).hexdigest() != checksum:
+            raise ValueError(f"s3://{bucket}/{key} is not what was deployed")
+        files[path] = content
+    return files
+
+
+def put(files: dict[str, bytes], group: int) -> None:
     """Make the folder hold exactly these files: readable by the server, changed by nobody but this program."""
     for path in map(Path, files):
         for folder in [*reversed(path.parents[: len(path.relative_to(FOLDER).parts)])]:
             folder.mkdir(exist_ok=True)
             os.chown(folder, 0, group)
             folder.chmod(0o750)
-        content = files[str(path)].encode()
+        content = files[str(path)]
         if path.exists() and path.read_bytes() == content:
             continue
         new = path.with_name(f".{path.name}.new")
@@ -57,6 +92,19 @@ def put(files: dict[str, str], group: int) -> None:
     for path in FOLDER.rglob("*"):
         if path.is_file() and str(path) not in files:
             path.unlink()
+
+
+def use_units() -> None:
+    """Starts the timers that come with the files. Those whose files are gone find nothing to do."""
+    for timer in FOLDER.glob("*.timer"):
+        service = timer.with_suffix(".service")
+        text = timer.read_bytes() + service.read_bytes()
+        seen = UNITS / timer.name
+        if not seen.exists() or seen.read_bytes() != text:
+            subprocess.run(["systemctl", "--quiet", "link", str(service)], check=True)
+            subprocess.run(["systemctl", "--quiet", "enable", "--now", str(timer)], check=True)
+            UNITS.mkdir(exist_ok=True)
+            seen.write_bytes(text)
 
 
 def let_redis_load_certificate() -> None:
@@ -90,6 +138,7 @@ def main() -> int:
         else:
             break
     put(files, grp.getgrnam("redis").gr_gid)
+    use_units()
     if first:
         subprocess.run(["systemctl", "--no-block", "start", SERVER], check=True)
     else:

@@ -1,4 +1,6 @@
-"""Says once how the host is: how full disk and memory are, and what its units have logged since the last time."""
+"""Says once how the host is: how full disk and memory are, how old the newest backups are as far as it knows, and what
+its units have logged since the last time.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,15 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 from operator import itemgetter
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
+BACKUP_CONFIGURATION = "/etc/redis-production/backup.json"
+BACKUP_STATUS = "/data/backup/status.json"
 CURSOR = "/var/lib/redis-production-watch/cursor"
 MOST_EVENTS = 1000  # of at most 900 bytes each: CloudWatch takes 1 MiB at once
 CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
@@ -33,16 +38,32 @@ def used_percent() -> dict[str, float]:
     }
 
 
+def backup_ages() -> dict[str, float]:
+    """Metric -> seconds, none without backups. Before the first one it is how long one could have been taken."""
+    try:
+        with open(BACKUP_CONFIGURATION) as file:
+            proof, since = json.load(file)["proof"], os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return {}
+    stored: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError), open(BACKUP_STATUS) as file:
+        stored = json.load(file)
+    times = {
+        "BackupAgeSeconds": "last_good_at",
+        **({"ProvenBackupAgeSeconds": "last_proven_stored_at"} if proof else {}),
+    }
+    return {metric: time.time() - float(stored.get(moment) or since) for metric, moment in times.items()}
+
+
 def put_metrics() -> None:
-    """Put them into the deployment's own namespace."""
+    """Put them into the deployment's own namespace. Ages of backups are the deployment's, not the node's."""
     dimensions = [{"Name": "Node", "Value": os.environ["NODE"]}]
-    client("cloudwatch").put_metric_data(
-        Namespace=os.environ["NAMESPACE"],
-        MetricData=[
-            {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": "Percent"}
-            for name, value in used_percent().items()
-        ],
-    )
+    usage: list[dict[str, Any]] = [
+        {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": "Percent"}
+        for name, value in used_percent().items()
+    ]
+    ages = [{"MetricName": name, "Value": value, "Unit": "Seconds"} for name, value in backup_ages().items()]
+    client("cloudwatch").put_metric_data(Namespace=os.environ["NAMESPACE"], MetricData=usage + ages)
 
 
 def put_logs() -> None:

@@ -52,7 +52,7 @@ def create_key(context: Context) -> aws.kms.Key:
 
 def create_access(context: Context, key: aws.kms.Key, bucket: str) -> Access:
     """Make the role of the instances, which may do what :func:`policies.node_policy` says, and the nodes' log."""
-    name, deployment, site = context.name, context.deployment, context.site
+    name, deployment, site, backup = context.name, context.deployment, context.site, context.settings.backup
     role_name = aws_names.role_name(deployment, "node", site.region)
     role = aws.iam.Role(
         f"{name}-node",
@@ -65,7 +65,7 @@ def create_access(context: Context, key: aws.kms.Key, bucket: str) -> Access:
     policy = aws.iam.RolePolicy(
         f"{name}-node",
         role=role.name,
-        policy=key.arn.apply(lambda arn: json.dumps(node_policy(site, deployment, bucket, arn))),
+        policy=key.arn.apply(lambda arn: json.dumps(node_policy(site, deployment, bucket, arn, backup))),
         opts=context.opts,
     )
     profile = aws.iam.InstanceProfile(

@@ -1,13 +1,15 @@
-"""What wakes somebody up: a host that is down, a disk or a memory that is nearly full."""
+"""What wakes somebody up: a host that is down, a disk or a memory that is nearly full, a backup that is missing."""
 
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
+from ...backup_settings import longest_gap
 from ...nodes import NodeSpec
 from .. import aws_names
 from .context import Context
@@ -15,6 +17,8 @@ from .policies import topic_policy
 
 _DISK_PERCENT = 75
 _MEMORY_PERCENT = 92
+_BACKUP_HOURS = 3
+"""Beyond the schedule's longest gap: for a backup that takes longer, and for another attempt at one that failed."""
 
 
 def create_topic(context: Context, key: aws.kms.Key) -> pulumi.Input[str]:
@@ -83,6 +87,33 @@ def create_alarms(
         )
 
 
+def create_backup_alarms(context: Context, topic: pulumi.Input[str], opts: pulumi.ResourceOptions) -> None:
+    """Make the deployment's alarms of backups.
+
+    Every host says how old the newest ones are, as far as it knows, also while there never was one: the worst of what
+    they say counts, so that one that cannot look at them is heard of, too.
+    """
+    backup = context.settings.backup
+    gap = longest_gap(backup.backup_schedule)
+    hours = gap / timedelta(hours=1) + _BACKUP_HOURS
+    metrics = {"missed": ("BackupAgeSeconds", "good"), "unproven": ("ProvenBackupAgeSeconds", "proven")}
+    for what, (metric, kind) in metrics.items():
+        if what == "missed" or backup.backup_proof:
+            _create_alarm(
+                context,
+                f"backup-{what}",
+                f"The newest {kind} backup is older than {hours:g} hours",
+                topic,
+                opts,
+                namespace=aws_names.metrics_namespace(context.deployment),
+                metric_name=metric,
+                statistic="Maximum",
+                threshold=hours * 3600,
+                evaluation_periods=5,
+                treat_missing_data="missing",  # host-down tells of hosts that say nothing
+            )
+
+
 def _alarm(
     context: Context,
     spec: NodeSpec,
@@ -93,15 +124,27 @@ def _alarm(
     **metric: Any,
 ) -> None:
     suffix = f"{spec.name.removeprefix(f'{context.name}-')}-{what}"
+    _create_alarm(context, suffix, f"{spec.name}: {description}", topic, opts, node=spec.name, **metric)
+
+
+def _create_alarm(
+    context: Context,
+    suffix: str,
+    description: str,
+    topic: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+    node: str | None = None,
+    **metric: Any,
+) -> None:
     aws.cloudwatch.MetricAlarm(
         f"{context.name}-{suffix}",
         name=f"{context.deployment}-{suffix}",
-        alarm_description=f"{spec.name}: {description}",
+        alarm_description=description,
         comparison_operator="GreaterThanOrEqualToThreshold",
         period=60,
         alarm_actions=[topic],
         ok_actions=[topic],
-        tags=context.tags(suffix, spec.name),
+        tags=context.tags(suffix, node),
         opts=opts,
         **metric,
     )

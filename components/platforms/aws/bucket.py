@@ -13,6 +13,8 @@ from .policies import bucket_policy
 
 FORMATION_PREFIX = "formation/"
 """Written by whoever deploys, read by nodes."""
+DEPLOYED_PREFIX = "deployed/"
+"""The same; keys end in the content's checksum, and it stays as long as nodes need it."""
 _FORMATION_DAYS = 7
 _DELETED_DAYS = 7
 """For how long what a node deleted can be had back."""
@@ -81,6 +83,7 @@ def create_bucket(context: Context, key_arn: pulumi.Input[str]) -> list[pulumi.R
                 _expiring("formation", FORMATION_PREFIX, _FORMATION_DAYS),
                 _expiring("answers", f"{deployment}/formation/", _FORMATION_DAYS),
                 _without_deleted("nodes", f"{deployment}/"),
+                _without_deleted("deployed", DEPLOYED_PREFIX),
                 _without_unfinished_uploads(),
             ],
             opts=kept_with_it,

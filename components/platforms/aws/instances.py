@@ -105,7 +105,7 @@ def create_node(
         f"{spec.name}-files",
         aws_names.node_secret_name(context.deployment, spec.name),
         access.key_arn,
-        {**spec.files, **spec.restart_files, **_programs()},
+        {**spec.files, **spec.restart_files, **_programs(context, spec)},
         opts,
         spec.name,
     )
@@ -222,8 +222,16 @@ def _instance_type(context: Context, spec: NodeSpec) -> str:
     return settings.aws.instance_type
 
 
-def _programs() -> dict[str, str]:
-    return {f"{CONFIG_FOLDER}/{name}": text for name, text in fetched_programs().items()}
+def _programs(context: Context, spec: NodeSpec) -> dict[str, str]:
+    """With backups also what fetches the rest of it.
+
+    Sentinels' hosts have more time for them, but not the memory: a proof loads a shard's data in a server of its own.
+    """
+    backups = context.settings.backup.backups and spec.kind == "redis"
+    files = fetched_programs(backups=backups)
+    if backups:
+        files["backup.source"] = aws_names.backup_secret_name(context.deployment)
+    return {f"{CONFIG_FOLDER}/{name}": text for name, text in files.items()}
 
 
 def _host(context: Context, spec: NodeSpec, volume_id: str, restart_files: str) -> Host:

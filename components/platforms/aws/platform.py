@@ -13,7 +13,8 @@ from ...nodes import BackupService, Node, NodeSpec
 from ...settings import NodeSettings
 from .. import aws_names
 from .access import create_access, create_key, create_secret
-from .alarms import create_alarms, create_topic
+from .alarms import create_alarms, create_backup_alarms, create_topic
+from .backups import create_backup_files, place
 from .bucket import create_bucket
 from .context import Context
 from .instances import Address, Foundation, create_address, create_node, zone_of
@@ -29,7 +30,8 @@ class AwsPlatform:
     """Children: the network (unless one is given), ``<name>-nodes`` (the nodes' security group, with a resource for
     each rule), ``<name>-key``, ``<name>-node`` (role, policy, profile), ``<name>-bucket``, ``<name>-alarms``,
     ``<name>-zone`` (private host names), and for each node ``<node>-interface``, ``<node>-name``, ``<node>-files`` (its
-    secret), ``<node>-data`` (its volume), ``<node>`` (its instance), ``<node>-attachment`` and its alarms.
+    secret), ``<node>-data`` (its volume), ``<node>`` (its instance), ``<node>-attachment`` and its alarms; with backups
+    ``<name>-backup`` (a secret), ``<name>-backup-program`` (the code) and their alarms.
 
     Every node has a host of its own, so that all of a kind listen on the same port. Nodes are known by names of the
     private zone, everywhere.
@@ -44,8 +46,8 @@ class AwsPlatform:
         network = network_of(context, key.arn)
         group = create_nodes_group(context, network)
         self._bucket = create_bucket(context, key.arn)
-        bucket = aws_names.bucket_name(deployment, site.account, site.region)
-        self._foundation = Foundation(network, group, create_access(context, key, bucket))
+        self._bucket_name = aws_names.bucket_name(deployment, site.account, site.region)
+        self._foundation = Foundation(network, group, create_access(context, key, self._bucket_name))
         self._topic = create_topic(context, key)
         self._zone = aws.route53.Zone(
             f"{name}-zone",
@@ -104,8 +106,14 @@ class AwsPlatform:
         return node
 
     def create_backup_service(self, service: BackupService, opts: pulumi.ResourceOptions) -> Sequence[pulumi.Resource]:
-        """Nothing yet."""
-        return ()
+        """Make what hosts of Redis nodes fetch to take backups, and the alarms of backups."""
+        context, key_arn = self._context, self._foundation.access.key_arn
+        create_backup_alarms(context, self._topic, opts)
+        return (create_backup_files(context, service, self._bucket_name, key_arn, self._bucket, opts),)
+
+    def backup_place(self) -> Mapping[str, Any]:
+        """The deployment's own bucket, and a folder of the data volume."""
+        return place(self._context, self._bucket_name)
 
     def newest_backups(self, service_name: str) -> pulumi.Output[Mapping[str, Any] | None]:
         """Nothing yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...backup_settings import BackupSettings
 from .. import aws_names
 from .survey import Site
 
@@ -38,9 +39,9 @@ def assumed_by(service: str, conditions: Statement | None = None) -> Document:
     return _document(statement | ({"Condition": conditions} if conditions else {}))
 
 
-def node_policy(site: Site, deployment: str, bucket: str, key_arn: str) -> Document:
+def node_policy(site: Site, deployment: str, bucket: str, key_arn: str, backup: BackupSettings) -> Document:
     """What a node may do: read its deployment's secrets, use its own prefix of the bucket, be told what to do by SSM,
-    and say how it is.
+    and say how it is. Where backups go elsewhere and the settings have no keys for that, it may write them there.
     """
     secrets = f"arn:{site.partition}:secretsmanager:{site.region}:{site.account}:secret:"
     of_bucket = f"arn:{site.partition}:s3:::{bucket}"
@@ -53,6 +54,7 @@ def node_policy(site: Site, deployment: str, bucket: str, key_arn: str) -> Docum
                 f"{secrets}{aws_names.node_secret_name(deployment, '*')}",
                 # Secrets Manager ends every secret's ARN in a hyphen and six characters.
                 f"{secrets}{aws_names.formation_secret_name(deployment)}-??????",
+                f"{secrets}{aws_names.backup_secret_name(deployment)}-??????",
             ],
         ),
         _allow(
@@ -67,18 +69,15 @@ def node_policy(site: Site, deployment: str, bucket: str, key_arn: str) -> Docum
                 }
             },
         ),
-        _allow("ReadFormationCode", ["s3:GetObject"], [f"{of_bucket}/formation/*"]),
+        _allow("ReadDeployed", ["s3:GetObject"], [f"{of_bucket}/formation/*", f"{of_bucket}/deployed/*"]),
         _allow(
             "UseOwnPrefix",
             ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
             [f"{of_bucket}/{deployment}/*"],
         ),
-        _allow(
-            "ListOwnPrefix",
-            ["s3:ListBucket"],
-            [of_bucket],
-            {"StringLike": {"s3:prefix": [f"{deployment}/*"]}},
-        ),
+        _allow("DeleteBackups", ["s3:DeleteObject"], [f"{of_bucket}/{aws_names.backups_prefix(deployment)}/*"]),
+        _list_bucket("ListOwnPrefix", of_bucket, deployment),
+        *_for_backups_elsewhere(site, deployment, backup),
         _allow("BeManaged", _OF_INSTANCES, [f"arn:{site.partition}:ec2:{site.region}:{site.account}:instance/*"]),
         _allow("TakeCommands", _OF_NO_RESOURCE, ["*"]),
         _allow(
@@ -93,6 +92,25 @@ def node_policy(site: Site, deployment: str, bucket: str, key_arn: str) -> Docum
             [f"{logs}{aws_names.log_group_name(deployment, 'nodes')}:*"],
         ),
     )
+
+
+def _for_backups_elsewhere(site: Site, deployment: str, backup: BackupSettings) -> list[Statement]:
+    place = backup.s3
+    if not backup.backups or place is None or backup.backup_access_key_id is not None:
+        return []
+    of_bucket = f"arn:{site.partition}:s3:::{place.bucket}"
+    prefix = f"{place.prefix}/{deployment}".removeprefix("/")
+    actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    lock = ["s3:PutObjectRetention"] if backup.backup_object_lock_days else []
+    return [
+        _allow("UseBackupTarget", [*actions, *lock], [f"{of_bucket}/{prefix}/*"]),
+        _list_bucket("ListBackupTarget", of_bucket, prefix),
+    ]
+
+
+def _list_bucket(sid: str, of_bucket: str, prefix: str) -> Statement:
+    """S3 tells that an object is not there only to whom may list; asked for one, it knows of no prefix."""
+    return _allow(sid, ["s3:ListBucket"], [of_bucket], {"StringLikeIfExists": {"s3:prefix": [f"{prefix}/*"]}})
 
 
 def flow_log_policy(log_group_arn: str) -> Document:

@@ -17,6 +17,7 @@ LARGEST_USER_DATA = 16384
 
 _HOST_FILES = Path(__file__).parents[2] / "host" / "aws"
 _FETCHED = ("watch.py",)
+_FETCHED_FOR_BACKUPS = ("redis-production-backup.service", "redis-production-backup.timer")
 _PROGRAMS = "/usr/local/lib/redis-production"
 _UNITS = "/etc/systemd/system"
 _UNIT_SUFFIXES = (".service", ".timer")
@@ -41,7 +42,7 @@ def user_data(host: Host) -> str:
     """The cloud-config of an instance. Raises ValueError when it is larger than EC2 takes."""
     files = {f"{_PROGRAMS}/host.env": _lines(f"{name}={value}" for name, value in sorted(host.environment.items()))}
     for path in sorted(_HOST_FILES.iterdir()):
-        if path.is_file() and path.name not in _FETCHED:
+        if path.is_file() and path.name not in (*_FETCHED, *_FETCHED_FOR_BACKUPS):
             folder = _UNITS if path.suffix in _UNIT_SUFFIXES else _PROGRAMS
             files[f"{folder}/{path.name}"] = path.read_text()
     files[f"{_UNITS}/redis-production.service.d/node.conf"] = _lines(
@@ -58,9 +59,10 @@ def user_data(host: Host) -> str:
     return text
 
 
-def fetched_programs() -> dict[str, str]:
-    """Programs that a host gets with the node's files, by name: a change of one does not replace the instance."""
-    return {name: (_HOST_FILES / name).read_text() for name in _FETCHED}
+def fetched_programs(*, backups: bool) -> dict[str, str]:
+    """Programs and units that a host gets with the node's files, by name: a change of one replaces no instance."""
+    names = (*_FETCHED, *(_FETCHED_FOR_BACKUPS if backups else ()))
+    return {name: (_HOST_FILES / name).read_text() for name in names}
 
 
 def _lines(lines: Iterable[str]) -> str:

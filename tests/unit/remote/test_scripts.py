@@ -34,8 +34,8 @@ def run(script: str, tools: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "script",
-    [scripts.wait_until_ready(), scripts.fetch_files(), scripts.run_program(ARGUMENTS)],
-    ids=["ready", "files", "program"],
+    [scripts.wait_until_ready(), scripts.fetch_files(), scripts.run_program(ARGUMENTS), scripts.run_backups(ARGUMENTS)],
+    ids=["ready", "files", "program", "backups"],
 )
 def test_nothing_in_it_means_something_to_ssm(script: str) -> None:
     assert "{{" not in script, "SSM would put a parameter there"
@@ -103,3 +103,19 @@ def test_the_program_runs_without_rights_and_with_its_arguments(tools: Path) -> 
     assert options.split() == ["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
     assert program.endswith("\npython3.12\n" + "\n".join(ARGUMENTS) + "\n/nonexistent\n")
     compile(program[: program.index("\npython3.12\n")], "host.py", "exec")
+
+
+def test_backups_are_asked_of_the_hosts_own_program_as_the_nodes_user(tools: Path, tmp_path: Path) -> None:
+    tool(tools, "systemctl", "true")
+    tool(tools, "setpriv", 'for word in "$@"; do echo "$word"; done')
+    program = tmp_path / "backup.pyz"
+    script = scripts.run_backups(ARGUMENTS).replace("/etc/redis-production/backup.pyz", str(program))
+    missing = run(script, tools)
+    program.touch()
+    words = run(script, tools).stdout
+
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("it has nothing to take backups with; is `backups` true")
+    options = "--reuid=redis\n--regid=redis\n--clear-groups\n--no-new-privs\n"
+    assert words.startswith(f"{options}mkdir\n-p\n/data/backup\n{options}python3\n-I\n-c\n")
+    assert words.endswith("\npython3\n" + "\n".join(ARGUMENTS) + "\n")
