@@ -17,7 +17,6 @@ from .remote import answers
 from .remote_deployment import RemoteDeployment
 
 Progress = Callable[[str], None]
-_ON_HOSTS = ("take", "prove", "list")
 
 
 def ask(
@@ -39,7 +38,7 @@ def ask(
     Raises FormationError when the service does not answer, or with what the operation ended with.
     """
     if "aws" in record:
-        return _ask_host(record, operation, arguments, progress)
+        return _ask_host(record, operation, arguments, progress, secret or {})
     if shutil.which("docker") is None:
         raise FormationError("docker is not on PATH; it is needed to reach the backup container")
     container = backup_container(record)
@@ -69,9 +68,16 @@ def ask(
     return answers.result_of(answer)
 
 
-def _ask_host(record: Mapping[str, Any], operation: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
-    if operation not in _ON_HOSTS:
-        raise FormationError("restores are not made on platform aws yet")
+def _ask_host(
+    record: Mapping[str, Any],
+    operation: str,
+    arguments: Mapping[str, Any],
+    progress: Progress,
+    secret: Mapping[str, str | None],
+) -> Any:
+    """The host reads the administrator's password itself."""
+    if secret.get("encryption_key"):
+        raise FormationError("a key of another deployment is not sent to hosts on AWS: restore that backup elsewhere")
     if "runner" not in record:
         raise FormationError(
             "with formation-runner direct no host can be asked; there redis-production-backup.timer takes backups"

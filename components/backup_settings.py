@@ -162,6 +162,8 @@ class BackupSettings:
             yield from self._restore_from_problems(self.restore_from, on_aws)
         if self.restore_point_in_time is None:
             return
+        if on_aws:
+            yield "restore-point-in-time: nothing archives writes on platform aws yet; leave it out"
         if self.restore_from is None:
             yield "restore-point-in-time: needs a backup to start from; give restore-from too, such as latest"
         try:
@@ -180,8 +182,6 @@ class BackupSettings:
                 f"restore-from: '{restore_from}' is not latest, a backup's name such as 2026-11-26T03-00-00Z, or "
                 "s3://bucket/prefix/<deployment>/<name>"
             )
-        elif on_aws:
-            yield "restore-from: nothing does this on platform aws yet; leave it out"
         elif restore_from.startswith("s3://") and self.backup_target in (None, VOLUME):
             yield "restore-from: needs the right to use S3, which comes with a backup-target of s3://bucket/prefix"
         if not self.backups:

@@ -83,8 +83,9 @@ def _changed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> str | None:
 
 def _filled(news: Mapping[str, Any]) -> str | None:
     """What is wrong when the deployment is there already, and has data that nobody has begun to restore."""
-    if isinstance(news["passwords"], Unknown) or isinstance(news["ca_certificate"], Unknown):
-        return None
+    unknown = isinstance(news["passwords"], Unknown) or isinstance(news["ca_certificate"], Unknown)
+    if unknown or isinstance(news["record"], Unknown) or "runner" in news["record"]:
+        return None  # the restore itself finds out
     import redis
 
     from .backups.sources import members_of

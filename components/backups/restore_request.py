@@ -17,6 +17,7 @@ from .errors import BackupError, Damaged, StoreError
 from .names import LATEST, moment_of
 from .recovery import recovery_of, segments_until
 from .restore import RestoreOrder, abandon, restore
+from .room import require_room
 from .service import Service, key_of
 from .stores import store_of
 
@@ -71,6 +72,7 @@ def restore_into(service: Service, wanted: RestoreRequest, progress: Progress) -
         scratch=service.scratch,
     )
     time = datetime.fromtimestamp(recovery.time, UTC).isoformat(timespec="seconds")
+    require_room(service.scratch, manifest)
     with _alone(service):
         progress(f"restoring {manifest.backup} of {manifest.deployment}, {manifest.keys} keys, as they were at {time}")
         restored = restore(order, progress)

@@ -1,4 +1,4 @@
-"""Whether a disk has room for what a proof puts there. It is perhaps a node's own, which must never fill up."""
+"""Whether a disk has room for what is loaded to be proven or restored. It is perhaps a node's own, which must never fill up."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def require_room(scratch: Path, manifest: Manifest) -> None:
     free = shutil.disk_usage(scratch).free
     if free < needed:
         raise BackupError(
-            f"{manifest.backup} is not proven: {scratch} has {free} bytes free, but {needed} are needed: make it larger"
+            f"{manifest.backup} is not loaded: {scratch} has {free} bytes free, but {needed} are needed: make it larger"
         )

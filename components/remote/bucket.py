@@ -47,13 +47,20 @@ class Bucket:
         self._secret = formation_secret_name(deployment)
 
     @contextmanager
-    def request(self, content: Mapping[str, Any], installed: Sequence[str] = ()) -> Iterator[Request]:
+    def request(
+        self, content: Mapping[str, Any], installed: Sequence[str] = (), *, entrusted: bool = False
+    ) -> Iterator[Request]:
         """Puts a request; removes it and its answers afterwards.
 
         ``installed``: the program on the host that carries it out, with its arguments; else formation's code does,
-        which is put there if it is not yet.
+        which is put there if it is not yet. ``entrusted``: whether it gets the administrator's password.
         """
-        program = ("installed", *installed) if installed else ("shipped", *self._put_code(), self._secret)
+        if entrusted:
+            program: tuple[str, ...] = ("entrusted", self._secret, *installed)
+        elif installed:
+            program = ("installed", *installed)
+        else:
+            program = ("shipped", *self._put_code(), self._secret)
         text = json.dumps(content).encode()
         identity = uuid4().hex
         answers = f"{self._deployment}/formation/{identity}"

@@ -101,6 +101,13 @@ def shipped(folder: Path, bucket: Bucket, region: str, key: str, checksum: str, 
     return [str(path)], json.loads(manager.get_secret_value(SecretId=secret)["SecretString"])
 
 
+def admin_password(region: str, secret: str) -> dict[str, str]:
+    """What a restore is given of the deployment's secret."""
+    manager = boto3.client("secretsmanager", region_name=region)
+    passwords = json.loads(manager.get_secret_value(SecretId=secret)["SecretString"])["passwords"]
+    return {"admin": passwords["admin"]}
+
+
 def main(
     python: str,
     region: str,
@@ -112,8 +119,9 @@ def main(
     kind: str,
     *program: str,
 ) -> int:
-    """``python``: one that is new enough for the program, which is ``installed`` (its path, and arguments) or
-    ``shipped`` (see there). Returns the exit code.
+    """``python``: one that is new enough for the program, which is ``installed`` (its path, and arguments),
+    ``entrusted`` (the secret that has the administrator's password, and the same) or ``shipped`` (see there). Returns
+    the exit code.
     """
     bucket = Bucket(region, bucket_name)
     with tempfile.TemporaryDirectory(prefix="redis-production-") as folder:
@@ -122,6 +130,9 @@ def main(
             arguments = list(program)
             if kind == "shipped":
                 arguments, orders["secret"] = shipped(Path(folder), bucket, region, *program)
+            elif kind == "entrusted":
+                secret, *arguments = program
+                orders["secret"] = admin_password(region, secret)
         except (BotoCoreError, ClientError) as error:
             needed = f"{program[0]}, {request_key}, secret {program[2]}" if kind == "shipped" else request_key
             sys.exit(f"it cannot get what it needs ({needed}): {error}")

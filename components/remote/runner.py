@@ -31,7 +31,18 @@ _COME_UP_SECONDS = 600
 _BOOT_SECONDS = 900
 """How long a host may take to finish its first boot and to fetch its files."""
 _OTHERS_SECONDS = 300
-_CHANGING = ("form", "disband", "make_safe_to_stop", "wait_until_back", "hand_over", "promote", "rebalance")
+_RESTORING = ("restore", "abandon")
+"""Operations of backups that need the administrator's password."""
+_CHANGING = (
+    "form",
+    "disband",
+    "make_safe_to_stop",
+    "wait_until_back",
+    "hand_over",
+    "promote",
+    "rebalance",
+    *_RESTORING,
+)
 """Operations of which one runs at a time."""
 _LONG = ("take", "prove")
 """Of backups: as long as the data take. All others only look."""
@@ -90,7 +101,7 @@ class Runner:
             bucket = Bucket(self._aws, name, self._deployment)
             dead: set[str] = set()
             for attempts_left in reversed(range(_ATTEMPTS)):
-                with bucket.request(request, installed) as sent:
+                with bucket.request(request, installed, entrusted=operation in _RESTORING) as sent:
                     try:
                         text = script([self._aws.region, *sent.arguments])
                         answer = self._asked(bucket, sent, operation, text, progress, avoid, dead)

@@ -69,6 +69,11 @@ def assert_backed_up(stack: RehearsedStack) -> None:
     listed = stack.ops("backup", "list").text
     assert len(re.findall(r"T\d\d-\d\d-\d\dZ │ good +│ yes +│", listed)) == 2, listed
     assert "is proven" in stack.ops("backup", "prove").text
+    stack.client().set("after", "backups")
+    restored = stack.ops("restore", "latest", "--overwrite")
+    assert restored.code == 0, restored.text
+    assert stack.client().get("before") == "backups"
+    assert stack.client().get("after") is None
 
     prefix = f"{stack.deployment_name}/backups/{stack.deployment_name}/"
     found = client("s3").list_objects_v2(Bucket=stack.bucket(), Prefix=prefix)["Contents"]

@@ -184,12 +184,14 @@ AWS: dict[str, Any] = {"aws": {}, "nodes": [], "sentinels": []}
 
 
 @pytest.mark.parametrize(
-    ("record", "operation", "problem"),
+    ("record", "operation", "key", "problem"),
     [
-        ({**AWS, "runner": {}}, "restore", "restores are not made on platform aws yet"),
-        (AWS, "take", "with formation-runner direct no host can be asked"),
+        ({**AWS, "runner": {}}, "restore", "a key", "a key of another deployment is not sent to hosts on AWS"),
+        (AWS, "take", None, "with formation-runner direct no host can be asked"),
     ],
 )
-def test_what_cannot_be_asked_for_is_told(record: dict[str, Any], operation: str, problem: str) -> None:
+def test_what_cannot_be_asked_for_is_told(
+    record: dict[str, Any], operation: str, key: str | None, problem: str
+) -> None:
     with pytest.raises(FormationError, match=problem):
-        ask(record, operation, {}, lambda _: None)
+        ask(record, operation, {}, lambda _: None, {"encryption_key": key})

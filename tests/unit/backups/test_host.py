@@ -106,5 +106,5 @@ def manifest(*sizes: int) -> Any:
 
 def test_a_proof_never_fills_the_disk(tmp_path: Path) -> None:
     room.require_room(tmp_path, manifest(1, 2))
-    with pytest.raises(BackupError, match=r"is not proven: .* bytes free, but 2000000000000000000 are needed"):
+    with pytest.raises(BackupError, match=r"is not loaded: .* bytes free, but 2000000000000000000 are needed"):
         room.require_room(tmp_path, manifest(1, 10**18))
