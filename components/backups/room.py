@@ -1,4 +1,4 @@
-"""Whether a disk has room for what is loaded to be proven or restored. It is perhaps a node's own, which must never fill up."""
+"""Whether a disk has room for what is loaded. It is perhaps a node's own, which must never fill up."""
 
 from __future__ import annotations
 
