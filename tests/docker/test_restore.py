@@ -10,6 +10,8 @@ import pytest
 from tests.docker.conftest import MakeStack
 from tests.docker.test_failures import assert_nothing_to_do
 
+pytestmark = [pytest.mark.docker, pytest.mark.pulumi]
+
 
 def test_what_was_lost_comes_back_as_a_cluster(make_stack: MakeStack) -> None:
     stack = make_stack(**{"replicas": 0, "sentinels": 1, "quorum": 1, "min-replicas-to-write": 0, "retain-data": True})
