@@ -76,6 +76,8 @@ class Copies:
                         background=False,
                     )
                 )
+            # What DUMP gives is unpacked again in a moment.
+            server.client.config_set("rdbcompression", "no")
             self._progress(f"loaded {each.shard.name}: {sum(server.loaded.databases.values())} keys")
             yield server
 

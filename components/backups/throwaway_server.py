@@ -231,7 +231,6 @@ def _configure(folder: Path, password: str, appended: bool, cluster: bool) -> in
         # What is altered must not lead the server astray: every value is looked at as a whole.
         "sanitize-dump-payload yes",
         "crash-memcheck-enabled no",
-        "rdbcompression no",  # of what DUMP gives: it is unpacked again in a moment
     ]
     if cluster:
         lines += ["cluster-enabled yes", f"cluster-port {bus_port}", "cluster-require-full-coverage no"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pulumi_aws
 import pytest
 from pulumi import _types
@@ -63,6 +64,8 @@ def test_tables_are_those_of_the_sdk(kind: AwsResource) -> None:
 def _assert_fields_known(rule: Property, annotation: Any, where: str) -> None:
     if not rule.fields:
         return
+    if pulumi.Asset in _classes_in(annotation):
+        return  # what its fields are called is the engine's to say
     arguments = next(one for one in _classes_in(annotation) if _types.is_input_type(one))
     known = _types.input_type_types(arguments)
     assert rule.fields.keys() - known.keys() == set(), where
