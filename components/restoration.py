@@ -62,7 +62,7 @@ class _RestorationProvider(ResourceProvider):
         found = ask(
             props["record"],
             "restore",
-            {"backup": props["restore_from"], "until": props["until"], "pattern": None, "overwrite": False},
+            {"backup": props["restore_from"], "until": props.get("until"), "pattern": None, "overwrite": False},
             lambda line: print(line, flush=True),
             {"admin": props["passwords"]["admin"]},
         )
