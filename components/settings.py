@@ -428,7 +428,8 @@ class ReplicatedRedisSettings(NodeSettings):
             for setting, ports in (("port", redis_ports), ("sentinel-port", sentinel_ports))
             if ports and ports[-1] > 65535
         ]
-        if set(redis_ports) & set(sentinel_ports):
+        overlap = range(max(redis_ports.start, sentinel_ports.start), min(redis_ports.stop, sentinel_ports.stop))
+        if redis_ports and sentinel_ports and overlap:
             problems.append(
                 f"sentinel-port: {sentinel_ports[0]} to {sentinel_ports[-1]} overlap the nodes' ports "
                 f"{redis_ports[0]} to {redis_ports[-1]}; move one of them"

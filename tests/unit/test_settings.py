@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components import (
@@ -510,6 +510,7 @@ _SETTINGS = st.sampled_from([setting_name(field.name) for field in dataclasses.f
 
 
 @given(st.dictionaries(_SETTINGS | st.text(), _VALUES, max_size=6))
+@example({"replicas": 10**12})
 def test_any_mapping_gives_settings_or_a_clear_refusal(mapping: dict[str, Any]) -> None:
     try:
         settings = settings_from_mapping(ReplicatedRedisSettings, mapping)
