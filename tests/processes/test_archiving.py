@@ -195,6 +195,7 @@ def test_what_no_node_has_any_more_is_a_gap_and_a_new_backup_follows(
         assert archived.at(archived.until()) == dump(client)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("faster")
 def test_a_cluster_whose_slots_move_and_whose_primary_fails(
     start_cluster: StartCluster, redis_command: list[str], tmp_path: Path

@@ -68,6 +68,7 @@ def in_background(work: Callable[[], object]) -> Iterator[threading.Thread]:
         raise errors[0]
 
 
+@pytest.mark.long
 def test_slots_that_move_meanwhile(start_cluster: StartCluster, redis_command: list[str], tmp_path: Path) -> None:
     cluster = formed(start_cluster(shards=2))
     catalog = Catalog(FolderStore(tmp_path / "store"), "cache")

@@ -212,6 +212,7 @@ def test_a_cluster_comes_back_with_another_number_of_shards(
         again.close()
 
 
+@pytest.mark.long
 def test_from_one_topology_to_the_other_and_back(tmp_path: Path, redis_command: list[str]) -> None:
     cluster = formed(Cluster(tmp_path / "cluster", redis_command, replicas=0))
     single = formed(Deployment(tmp_path / "single", redis_command, nodes=2, sentinels=1))
