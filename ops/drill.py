@@ -87,7 +87,7 @@ def drill_restore(stack: str | None, console: Console) -> bool:
 
     with _scratch_stack(name, scratch, say, is_cluster=isinstance(real, ClusterDeployment)):
         found = _practise(scratch, say)
-    report = dataclasses.replace(found, deployment=real.redis_nodes[0].announced.host.rpartition("-redis-")[0])
+    report = dataclasses.replace(found, deployment=_name(real))
     ask(real.record, "file_drill", {"report": dataclasses.asdict(report)}, say)
     _show(report, console)
     return report.complete
@@ -106,7 +106,7 @@ def _practise(scratch: str, say: Callable[[str], None]) -> Drill:
         writer.stop()
     last = writer.times[-1]
     disaster = time.time()
-    _destroy_all_but_backups(deployment)
+    _destroy(deployment, backups_too=False)
     _pulumi("stack", "rm", "--yes", "--force", "--preserve-config", "--stack", scratch)
     _pulumi("stack", "init", "--no-select", scratch)
     _pulumi("config", "set", "restore-from", backup, "--stack", scratch)
@@ -148,24 +148,20 @@ def _scratch_stack(name: str, scratch: str, say: Callable[[str], None], *, is_cl
 
 def _remove(scratch: str) -> None:
     with suppress(DeploymentError):  # it was not made, or is gone already
-        _destroy(_labelled(Deployment.load(scratch)), backups_too=True)
+        _destroy(Deployment.load(scratch), backups_too=True)
     for subcommand in (["destroy", "--yes", "--skip-preview", "--refresh"], ["stack", "rm", "--yes", "--force"]):
         subprocess.run(
             ["pulumi", *subcommand, "--non-interactive", "--stack", scratch], capture_output=True, check=False
         )
 
 
-def _destroy_all_but_backups(deployment: Deployment) -> None:
-    _destroy(_labelled(deployment), backups_too=False)
+def _name(deployment: Deployment) -> str:
+    return deployment.redis_nodes[0].announced.host.rpartition("-redis-")[0]
 
 
-def _labelled(deployment: Deployment) -> str:
-    """The filter for everything that the deployment has on the engine."""
-    name = deployment.redis_nodes[0].announced.host.rpartition("-redis-")[0]
-    return f"label=redis-production.deployment={name}"
-
-
-def _destroy(mine: str, *, backups_too: bool) -> None:
+def _destroy(deployment: Deployment, *, backups_too: bool) -> None:
+    """Whatever it has on the engine."""
+    mine = f"label=redis-production.deployment={_name(deployment)}"
     containers = _docker("ps", "--all", "--quiet", "--filter", mine)
     if containers:
         _docker("rm", "--force", *containers)

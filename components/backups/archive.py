@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ..formation.cluster.slots import slot_ranges
+from .cut import Part
 from .errors import Damaged
 from .manifest import Piece, Ranges
 from .names import moment_of, name_of
@@ -236,6 +238,11 @@ class Archive:
             segment, separator, last = entry.key.removeprefix(begin).partition("/")
             if separator and moment_of(segment.partition(".")[0]):
                 yield segment, last
+
+
+def place_of(part: Part) -> Place:
+    """As it is stored."""
+    return Place(slot_ranges(part.slots), tuple(sorted(part.importing)), tuple(sorted(part.ignored)))
 
 
 def segment_name(started: float, claim_number: int, count: int) -> str:

@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from ..formation.cluster.slots import slot_ranges
-from .archive import Archive, Mark, Place, Position, Segment, segment_name
+from .archive import Archive, Mark, Place, Position, Segment, place_of, segment_name
 from .archive_tail import Tail, Where
 from .catalog import Catalog
-from .claims import Claim
-from .cut import AskAgain, Part
+from .claims import Claim, Held
+from .cut import AskAgain
 from .cut_reader import CutReader, PrimaryReader, reader_of
 from .errors import BackupError, Damaged, SourceError
 from .manifest import Manifest
@@ -73,26 +72,13 @@ class Archiver:
             stop.wait(_RETRY_SECONDS)
 
     def _run_with(self, claim: Claim, stop: threading.Event) -> None:
-        lost = threading.Event()
-        over = threading.Event()
-
-        def hold() -> None:
-            while not over.wait(_RENEW_SECONDS):
-                with suppress(BackupError):  # tried again before it ends
-                    if not claim.renew(_CLAIM_SECONDS, time.time()):
-                        lost.set()
-                        return
-
-        holding = threading.Thread(target=hold, daemon=True)
-        holding.start()
         try:
-            while not stop.is_set() and not lost.is_set():
-                with self._whatever_fails():
-                    self._session(claim, stop, lost)
-                stop.wait(_RETRY_SECONDS)
+            with Held(claim, _CLAIM_SECONDS, _RENEW_SECONDS) as held:
+                while not stop.is_set() and not held.lost.is_set():
+                    with self._whatever_fails():
+                        self._session(claim, stop, held.lost)
+                    stop.wait(_RETRY_SECONDS)
         finally:
-            over.set()
-            holding.join()
             with suppress(BackupError):
                 claim.renew(0, time.time())  # the next one need not wait
 
@@ -257,7 +243,7 @@ class _Session:
         now = time.time()
         self._marked = time.monotonic()
         positions = {each.shard: Position(each.replication_id, each.offset) for each in self._reader.readings}
-        layout = {shard: _place(part) for shard, part in parts.items()}
+        layout = {shard: place_of(part) for shard, part in parts.items()}
         if not self._layouts or self._layouts[-1] != layout:
             self._layouts.append(layout)
         mark = Mark(now, positions, len(self._layouts) - 1)
@@ -318,10 +304,6 @@ class _Session:
 
 def _same(mark: Mark, other: Mark) -> bool:
     return (mark.positions, mark.layout) == (other.positions, other.layout)
-
-
-def _place(part: Part) -> Place:
-    return Place(slot_ranges(part.slots), tuple(sorted(part.importing)), tuple(sorted(part.ignored)))
 
 
 def _ends(manifest: Manifest) -> dict[str, Position]:

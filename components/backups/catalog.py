@@ -124,11 +124,12 @@ class Catalog:
         entries = list(self._store.entries(self.key(name, "")))
         return self._backup(name, entries) if entries else None
 
-    def latest(self, *, proven: bool = False) -> Backup | None:
-        """The newest good one, or the newest proven one."""
+    def latest(self, *, proven: bool = False, until: float | None = None) -> Backup | None:
+        """The newest good one, or the newest proven one; ``until``: of those cut by then, seconds since 1970."""
         for name, entries in sorted(self._entries().items(), reverse=True):
             backup = self._backup(name, entries)
-            if backup.proven or (backup.good and not proven):
+            early_enough = until is None or (backup.manifest is not None and backup.manifest.cut_at <= until)
+            if early_enough and (backup.proven or (backup.good and not proven)):
                 return backup
         return None
 

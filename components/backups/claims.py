@@ -14,10 +14,13 @@ The hosts' clocks must agree to well within the time that claims are for.
 from __future__ import annotations
 
 import json
+import threading
+import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
-from .errors import AlreadyThere
+from .errors import AlreadyThere, BackupError
 from .store import Store
 
 
@@ -71,6 +74,39 @@ class Claim:
         )
         # Between looking and writing another may have seen it run out.
         return self.is_held(now)
+
+
+class Held:
+    """Renews a claim, in a thread, for as long as the context lasts.
+
+    ``seconds`` and ``every_seconds``: for how long it is held each time, and how often.
+
+    Attributes:
+        lost: set when it ran out, or another took over.
+    """
+
+    def __init__(self, claim: Claim, seconds: float, every_seconds: float) -> None:
+        self.lost = threading.Event()
+        self._claim = claim
+        self._seconds = seconds
+        self._every_seconds = every_seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Held:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every_seconds):
+            with suppress(BackupError):  # tried again before it ends
+                if not self._claim.renew(self._seconds, time.time()):
+                    self.lost.set()
+                    return
 
 
 class Claims:

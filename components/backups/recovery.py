@@ -59,7 +59,7 @@ def segments_until(manifest: Manifest, segments: Iterable[Segment], moment: floa
                 chain.add(segment.name, segment.parts[shard])
         marks += [(mark, segment.layouts[mark.layout]) for mark in segment.marks]
     at_backup = {shard.name: Position(shard.replication_id, shard.cut_offset) for shard in manifest.shards}
-    places = {shard.name: Place(shard.slots, shard.importing, shard.ignored) for shard in manifest.shards}
+    places = {shard.name: _place_in(shard) for shard in manifest.shards}
     marks = [
         (Mark(manifest.cut_at, at_backup, 0), places),
         *(
@@ -97,10 +97,7 @@ def recovery_of(manifest: Manifest) -> Recovery:
     """The backup as it is."""
     return Recovery(
         manifest.cut_at,
-        tuple(
-            ShardRecovery(shard, (), shard.cut_offset, Place(shard.slots, shard.importing, shard.ignored))
-            for shard in manifest.shards
-        ),
+        tuple(ShardRecovery(shard, (), shard.cut_offset, _place_in(shard)) for shard in manifest.shards),
     )
 
 
@@ -181,6 +178,10 @@ def increments_of(
                         yield useful
 
     return read() if pieces else None
+
+
+def _place_in(shard: ShardCopy) -> Place:
+    return Place(shard.slots, shard.importing, shard.ignored)
 
 
 def _text(time: float) -> str:

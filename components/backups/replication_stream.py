@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 
+from ..formation.cluster.wire import command
 from ..formation.connection import tls_context
 from ..formation.members import NO_PORT, Access, Member
 from .errors import SourceError
@@ -301,10 +302,8 @@ class _Wire:
         self._socket.close()
 
     def send(self, *words: str) -> None:
-        parts = [word.encode() for word in words]
-        content = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         try:
-            self._socket.sendall(b"*%d\r\n%s" % (len(parts), content))
+            self._socket.sendall(command(*words))
         except OSError as error:
             raise _Ended(f"{self.name}: ended the connection: {_reason(error)}") from error
 

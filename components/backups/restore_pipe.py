@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from types import TracebackType
 
+from ..formation.cluster.wire import command
 from ..formation.connection import tls_context
 from ..formation.members import Access, Member
 
@@ -81,10 +81,8 @@ class RestorePipe:
         return errors
 
     def _ask(self, *words: str) -> None:
-        parts: Sequence[bytes] = [word.encode() for word in words]
-        content = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
         self._expected = 1
-        self._send(b"*%d\r\n%b" % (len(parts), content))
+        self._send(command(*words))
         errors = self.answers()
         if errors:
             raise PipeBroken(errors[0])

@@ -115,10 +115,9 @@ def _chosen(service: Service, catalog: Catalog, name: str, moment: float | None)
 
 
 def _latest(service: Service, catalog: Catalog, moment: float | None) -> Backup:
-    for found in reversed(catalog.backups()):
-        early_enough = moment is None or (found.manifest is not None and found.manifest.cut_at <= moment)
-        if early_enough and (found.proven or (found.good and not service.proof)):
-            return found
+    found = catalog.latest(proven=service.proof, until=moment)
+    if found is not None:
+        return found
     raise BackupError(
         f"{catalog.store.place} has no {'proven ' if service.proof else ''}backup of {catalog.deployment}"
         f"{' from before that time' if moment is not None else ''}; see `python -m ops backup list`"

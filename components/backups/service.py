@@ -18,7 +18,7 @@ from ..formation.members import Access
 from .archive import Archive, ArchiveStatus
 from .archiving import Archiver
 from .catalog import Catalog
-from .claims import Claim
+from .claims import Held
 from .errors import BackupError
 from .manifest import Manifest
 from .names import name_of
@@ -116,7 +116,7 @@ class Service:
         if claim is None:
             progress(f"{backup} is being taken by another host, or was a moment ago")
             return None
-        with _Renewed(claim):
+        with Held(claim, _CLAIM_SECONDS, _RENEW_SECONDS):
             try:
                 manifest = take(self.order, self.catalog, backup, claim.number, progress)
                 self._change_status(lambda status: status.after_backup(manifest))
@@ -182,29 +182,6 @@ class Service:
             self._change_status(lambda status: status.after_failure(why, now=time.time()))
         except BackupError:
             return  # the store is what failed
-
-
-class _Renewed:
-    """Holds a claim for as long as the context lasts."""
-
-    def __init__(self, claim: Claim) -> None:
-        self._claim = claim
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(_RENEW_SECONDS):
-            try:
-                self._claim.renew(_CLAIM_SECONDS, time.time())
-            except BackupError:
-                continue  # tried again before it ends
 
 
 def key_of(text: str) -> bytes:

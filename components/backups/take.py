@@ -13,11 +13,12 @@ from typing import Any
 
 import redis
 
-from ..formation.closing import waiting_users
-from ..formation.cluster.slots import slot_ranges
+from ..formation import FormationError
+from ..formation.closing import acl_list, waiting_users
 from ..formation.connection import Connections, reason
 from ..formation.members import Access, Member
 from ..topologies import CLUSTER, topology_of
+from .archive import place_of
 from .catalog import Catalog
 from .cut import AskAgain, Part, Reading
 from .cut_reader import CutReader
@@ -171,12 +172,8 @@ def _raise_first_error(running: Sequence[Future[ShardCopy]]) -> None:
 def _with_part(shard: ShardCopy, part: Part | None) -> ShardCopy:
     if part is None:
         return shard
-    return replace(
-        shard,
-        slots=slot_ranges(part.slots),
-        importing=tuple(sorted(part.importing)),
-        ignored=tuple(sorted(part.ignored)),
-    )
+    place = place_of(part)
+    return replace(shard, slots=place.slots, importing=place.importing, ignored=place.ignored)
 
 
 class _Copy:
@@ -314,9 +311,9 @@ def _wait_until_caught_up(access: Access, source: Source, member: Member) -> Non
 def _users(access: Access, member: Member) -> tuple[str, ...]:
     with Connections(access) as connections:
         try:
-            lines = tuple(str(line) for line in connections.ask(member, "ACL", "LIST"))
-        except redis.RedisError as error:
-            raise SourceError(f"{member.name}: its ACL users cannot be listed: {reason(error)}") from error
+            lines = tuple(acl_list(connections, member))
+        except FormationError as error:
+            raise SourceError(str(error)) from error
     if waiting_users(lines) is not None:
         raise SourceError(f"{member.name}: is being restored, and may have half of its data")
     return lines

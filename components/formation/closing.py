@@ -44,7 +44,7 @@ def waiting_users(acl_list: Iterable[str]) -> list[str] | None:
 def is_closed(nodes: Sequence[Member], access: Access) -> bool:
     """Whether any of the nodes is. Raises FormationError naming one that does not answer."""
     with Connections(access) as connections:
-        return any(waiting_users(_acl_list(connections, node)) is not None for node in nodes)
+        return any(waiting_users(acl_list(connections, node)) is not None for node in nodes)
 
 
 def close(nodes: Sequence[Member], access: Access) -> None:
@@ -52,7 +52,7 @@ def close(nodes: Sequence[Member], access: Access) -> None:
     with Connections(access) as connections:
 
         def work(node: Member) -> None:
-            lines = _acl_list(connections, node)
+            lines = acl_list(connections, node)
             on = [words[1] for line in lines if "on" in (words := line.split())[2:3]]
             users = sorted({*_applications(on), *(waiting_users(lines) or ())})
             commands: list[tuple[str | int, ...]] = [
@@ -72,12 +72,20 @@ def open_again(nodes: Sequence[Member], access: Access) -> None:
     with Connections(access) as connections:
 
         def work(node: Member) -> None:
-            users = waiting_users(_acl_list(connections, node))
+            users = waiting_users(acl_list(connections, node))
             if users is not None:
                 on: list[tuple[str | int, ...]] = [("ACL", "SETUSER", user, "on") for user in users]
                 _carry_out(connections, node, [*on, ("ACL", "DELUSER", MARK), ("ACL", "SAVE")])
 
         in_parallel(nodes, work)
+
+
+def acl_list(connections: Connections, node: Member) -> list[str]:
+    """A line for each user, as in an ACL file. Raises FormationError naming the node."""
+    try:
+        return [str(line) for line in connections.ask(node, "ACL", "LIST")]
+    except redis.RedisError as error:
+        raise FormationError(f"{node.name}: its ACL users cannot be listed: {reason(error)}") from error
 
 
 def _applications(users: Iterable[str]) -> list[str]:
@@ -86,13 +94,6 @@ def _applications(users: Iterable[str]) -> list[str]:
 
 def _mark(users: Iterable[str]) -> str:
     return " ".join(["reset", "off", *(f"~{user}" for user in users)])
-
-
-def _acl_list(connections: Connections, node: Member) -> list[str]:
-    try:
-        return [str(line) for line in connections.ask(node, "ACL", "LIST")]
-    except redis.RedisError as error:
-        raise FormationError(f"{node.name}: its ACL users cannot be listed: {reason(error)}") from error
 
 
 def _carry_out(connections: Connections, node: Member, commands: Sequence[tuple[str | int, ...]]) -> None:

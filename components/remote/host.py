@@ -93,19 +93,22 @@ def carry_out(command: list[str], orders: str, progress: Progress) -> tuple[Any,
     return answer, running.returncode
 
 
+def secret_of(region: str, name: str) -> Any:
+    """The deployment's, as Secrets Manager has it."""
+    manager = boto3.client("secretsmanager", region_name=region)
+    return json.loads(manager.get_secret_value(SecretId=name)["SecretString"])
+
+
 def shipped(folder: Path, bucket: Bucket, region: str, key: str, checksum: str, secret: str) -> tuple[list[str], Any]:
     """The program that the bucket has, put into a folder, and the secret that it is given."""
     path = folder / "formation.pyz"
     path.write_bytes(bucket.get(key, checksum))
-    manager = boto3.client("secretsmanager", region_name=region)
-    return [str(path)], json.loads(manager.get_secret_value(SecretId=secret)["SecretString"])
+    return [str(path)], secret_of(region, secret)
 
 
 def admin_password(region: str, secret: str) -> dict[str, str]:
     """What a restore is given of the deployment's secret."""
-    manager = boto3.client("secretsmanager", region_name=region)
-    passwords = json.loads(manager.get_secret_value(SecretId=secret)["SecretString"])["passwords"]
-    return {"admin": passwords["admin"]}
+    return {"admin": secret_of(region, secret)["passwords"]["admin"]}
 
 
 def main(
